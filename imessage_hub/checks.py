@@ -1,0 +1,51 @@
+"""Checks that run at start and with `manage.py check`: each finding says what to do."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+SETTLING_S = 5
+"""What a worker needs after a provider call to write down how it went."""
+
+
+@register()
+def lease_outlives_the_call(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A worker must have settled a call before its lease is over, or another takes the message while it is sent."""
+    needed = settings.HUB_CALL_DEADLINE.total_seconds() + SETTLING_S
+    if needed < settings.HUB_LEASE.total_seconds():
+        return []
+    return [
+        Error(
+            f"HUB_LEASE_S must be more than {needed:g} seconds.",
+            hint=f"It is HUB_CALL_DEADLINE_S plus {SETTLING_S} seconds to settle. Raise the one or lower the other.",
+            id="hub.E001",
+        )
+    ]
+
+
+@register()
+def public_url_is_complete(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Providers are given addresses below HUB_PUBLIC_URL."""
+    found: list[CheckMessage] = []
+    url = settings.HUB_PUBLIC_URL
+    if not url.startswith(("https://", "http://")):
+        found.append(
+            Error(
+                "HUB_PUBLIC_URL is no web address.",
+                hint="Give the address providers reach the hub at, like https://hub.example.com.",
+                id="hub.E002",
+            )
+        )
+    elif settings.HUB_HTTPS and not url.startswith("https://"):
+        found.append(
+            Error(
+                "HUB_PUBLIC_URL is not https.",
+                hint=(
+                    "Webhook secrets travel to it in a header. Give an https address, or set HUB_HTTPS=0 for a trial "
+                    "on one machine."
+                ),
+                id="hub.E003",
+            )
+        )
+    return found
