@@ -1,0 +1,180 @@
+"""Writes that touch more than one row of a location: keys, accounts, contacts, tags, consent."""
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from routing.errors import Refused
+from routing.models import Account, ApiKey, Contact, ContactTag, Location, Membership, Tag, User
+from routing.selection import tag_phone
+
+KEY_PREFIX = "imh_"
+
+
+def api_key_digest(key: str) -> str:
+    """What is kept of a key: its SHA-256; the key itself is 256 random bits, so nothing slower is needed."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def create_api_key(*, location: Location | None, name: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
+    """A new key and, this once, its clear text. `location` None: a key to every location, for operators."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey.objects.create(
+        location=location,
+        name=name,
+        prefix=key[: len(KEY_PREFIX) + 6],
+        digest=api_key_digest(key),
+        expires_at=expires_at,
+    )
+    return row, key
+
+
+@transaction.atomic
+def set_default_account(*, account: Account, by: User | ApiKey | None) -> None:
+    """Make `account` the default of its location, in place of any other.
+
+    Holds the location's row lock, so that it and the retirement of an account come one after the other. Raises
+    Refused("account_retired", 409).
+    """
+    location = Location.objects.select_for_update().get(pk=account.location_id)
+    if not Account.objects.open().filter(pk=account.pk).exists():
+        raise Refused("account_retired", "This account was retired; choose another as the default.", status=409)
+    if location.default_account_id != account.pk:
+        Location.objects.filter(pk=location.pk).update(default_account=account)
+
+
+def clear_default_account(*, location: Location, by: User | ApiKey | None) -> None:
+    """Leave the location without a default."""
+    Location.objects.filter(pk=location.pk).update(default_account=None)
+
+
+@transaction.atomic
+def open_account(*, location: Location, label: str, phone_number: str, user: User | None = None) -> Account:
+    """A new account with the location's next index, which no account had before.
+
+    Holds the location's row lock. Raises Refused("account_exists", 409) when an open account has that number.
+    """
+    locked = Location.objects.select_for_update().get(pk=location.pk)
+    if Account.objects.open().filter(location=locked, phone_number=phone_number).exists():
+        raise Refused("account_exists", "An account of this location has that number already.", status=409)
+    locked.last_account_index += 1
+    locked.save(update_fields=["last_account_index"])
+    return Account.objects.create(
+        location=locked, index=locked.last_account_index, label=label, phone_number=phone_number, user=user
+    )
+
+
+def update_connection(
+    *,
+    account_ids: Iterable[UUID],
+    line_state: str | None = None,
+    line_blocked: bool | None = None,
+    credentials_rejected: bool | None = None,
+    connected: bool | None = None,
+) -> int:
+    """Write down what provisioning learned of the accounts' connections; None leaves a part as it is.
+
+    Returns how many accounts there were.
+    """
+    given = {
+        "line_state": line_state,
+        "line_blocked": line_blocked,
+        "credentials_rejected": credentials_rejected,
+        "connected": connected,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    accounts = Account.objects.filter(pk__in=list(account_ids))
+    return accounts.update(**changes) if changes else accounts.count()
+
+
+@transaction.atomic
+def retire_account(*, account: Account, by: User | ApiKey | None) -> None:
+    """Take an account out of use for ever; its index and its history stay. Again: nothing.
+
+    Holds the location's row lock; a default that is retired leaves the location without one.
+    """
+    location = Location.objects.select_for_update().get(pk=account.location_id)
+    Account.objects.open().filter(pk=account.pk).update(retired_at=timezone.now())
+    Location.objects.filter(pk=location.pk, default_account=account.pk).update(default_account=None)
+
+
+def get_or_create_contact(*, location: Location, phone_number: str, name: str = "") -> tuple[Contact, bool]:
+    """The location's contact with that number, made if there is none; the second value tells whether it was made."""
+    return Contact.objects.get_or_create(location=location, phone_number=phone_number, defaults={"name": name})
+
+
+def clean_tag_names(names: Iterable[str]) -> list[str]:
+    """The names without outer and doubled spaces, each once, in the order given. Raises Refused("invalid_tag")."""
+    cleaned = list(dict.fromkeys(" ".join(name.split()) for name in names))
+    longest = Tag._meta.get_field("name").max_length or 0
+    for name in cleaned:
+        if not name or len(name) > longest:
+            raise Refused("invalid_tag", f"A tag has 1 to {longest} characters.", field="tags")
+    return cleaned
+
+
+@transaction.atomic
+def set_tags(*, contact: Contact, names: Sequence[str]) -> None:
+    """Give the contact exactly these tags; new words become tags of the location. Raises Refused("invalid_tag")."""
+    wanted = clean_tag_names(names)
+    Tag.objects.bulk_create([Tag(location_id=contact.location_id, name=name) for name in wanted], ignore_conflicts=True)
+    tags = Tag.objects.filter(location_id=contact.location_id, name__in=wanted)
+    ContactTag.objects.filter(contact=contact).exclude(tag__in=tags).delete()
+    ContactTag.objects.bulk_create(
+        [ContactTag(location_id=contact.location_id, contact=contact, tag=tag) for tag in tags], ignore_conflicts=True
+    )
+
+
+@transaction.atomic
+def replace_number_tag(*, contact: Contact, phone_number: str) -> bool:
+    """Make `phone_number` the only number the contact's `im:` tags name. False when it was so already."""
+    region = contact.location.region
+    names = list(contact.tags.order_by("contact_tags__id").values_list("name", flat=True))
+    others = [name for name in names if not is_number_tag(name)]
+    numbers = {tag_phone(name, region=region) for name in names if is_number_tag(name)}
+    if numbers == {phone_number}:
+        return False
+    set_tags(contact=contact, names=[*others, f"im: {phone_number}"])
+    return True
+
+
+def is_number_tag(name: str) -> bool:
+    """Whether a tag has the form `im: …`, with a readable number or not."""
+    head, colon, rest = name.partition(":")
+    return bool(colon) and head.strip().lower() == "im" and bool(rest.strip())
+
+
+def set_opt_out(*, contact: Contact, opted_out: bool, at: datetime | None = None) -> bool:
+    """Record that the contact does not want to be written to, or wants to again. True when that was a change."""
+    changed: Any
+    if opted_out:
+        changed = Contact.objects.filter(pk=contact.pk, opted_out_at=None).update(opted_out_at=at or timezone.now())
+    else:
+        changed = Contact.objects.filter(pk=contact.pk, opted_out_at__isnull=False).update(opted_out_at=None)
+    if changed:
+        contact.refresh_from_db(fields=["opted_out_at"])
+    return bool(changed)
+
+
+def note_last_account(*, contact_id: UUID, account_id: UUID) -> None:
+    """Remember the account whose number the contact last saw or wrote to."""
+    Contact.objects.filter(pk=contact_id).exclude(last_account=account_id).update(last_account=account_id)
+
+
+def resolve_user(*, location: Location, given: str, field: str = "assigned_user") -> User:
+    """The location's member whose id, or whose CRM user id there, is `given`. Raises Refused("user_not_found")."""
+    named = Q(crm_user_id=given) & ~Q(crm_user_id="")
+    with contextlib.suppress(ValueError):
+        named |= Q(user=UUID(given))
+    membership = Membership.objects.filter(named, location=location).select_related("user").first()
+    if membership is None:
+        raise Refused("user_not_found", "No member of this location has that id.", field=field)
+    return membership.user
