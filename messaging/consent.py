@@ -1,0 +1,52 @@
+"""STOP and START: whether a contact may be written to, by the contact's own word."""
+
+import enum
+import unicodedata
+from datetime import datetime
+
+import structlog
+
+from messaging import services
+from routing.models import Account, Contact
+from routing.services import set_opt_out
+
+log = structlog.get_logger("hub.consent")
+
+STOP_WORDS = frozenset(
+    {"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "opt out", "optout", "opt-out"}
+)
+START_WORDS = frozenset({"start", "unstop"})
+STOPPED = "You will get no more messages from {name}. Reply START to get them again."
+STARTED = "You will get messages from {name} again. Reply STOP to end them."
+
+
+class Word(enum.Enum):
+    """What a message as a whole can say about consent."""
+
+    STOP = "stop"
+    START = "start"
+
+
+def read_word(text: str) -> Word | None:
+    """The word that the whole message is, whatever its case, spacing and closing punctuation; None for anything else.
+
+    A sentence that merely holds one of the words says nothing about consent.
+    """
+    plain = unicodedata.normalize("NFKC", text).replace("\u200b", "").casefold()
+    plain = " ".join(plain.strip(" \t\r\n.!\"'“”‘’*").split())
+    if plain in STOP_WORDS:
+        return Word.STOP
+    return Word.START if plain in START_WORDS else None
+
+
+def apply(*, contact: Contact, account: Account, text: str, now: datetime) -> None:
+    """Do what an inbound text says about consent, and confirm a change from the account that was written to."""
+    word = read_word(text)
+    if word is None:
+        return
+    if set_opt_out(contact=contact, opted_out=word is Word.STOP, at=now):
+        log.info("consent changed", contact=str(contact.pk), word=word.value)
+        answer = STOPPED if word is Word.STOP else STARTED
+        services.send_confirmation(
+            contact=contact, account=account, text=answer.format(name=contact.location.name), now=now
+        )

@@ -1,0 +1,51 @@
+"""Everything that waits in rows for a worker, each kind with how it is taken and how it is done."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from messaging import events, media
+from messaging.delivery import dispatch, outbox, reconcile
+from messaging.models import IdempotencyKey, TypingNotice
+from provisioning import services as provisioning
+from provisioning.duties import claim_due
+from provisioning.models import Setup
+
+KEYS_KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class DutyKind:
+    """`take(limit)` claims due rows for this worker; `do(row)` does one, in any thread, and returns a word for the log
+    or None."""
+
+    name: str
+    take: Callable[[int], Sequence[Any]]
+    do: Callable[[Any], object]
+
+
+def _take_messages(limit: int) -> Sequence[Any]:
+    return outbox.claim_due(limit=limit, lease=settings.HUB_LEASE)
+
+
+def _take_setups(limit: int) -> Sequence[Any]:
+    return claim_due(Setup.objects.select_related("location"), limit=limit, lease=settings.HUB_LEASE)
+
+
+MESSAGES = DutyKind("message", _take_messages, dispatch.deliver)
+OTHERS = (
+    DutyKind("event", events.take_due, events.apply),
+    DutyKind("look-up", reconcile.take_due, reconcile.look_up),
+    DutyKind("setup", _take_setups, lambda setup: provisioning.run_setup_duty(setup=setup)),
+    DutyKind("attachment", media.take_due, media.fetch),
+)
+
+
+def housekeeping() -> None:
+    """Forget what is kept for a while only."""
+    IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
+    TypingNotice.objects.filter(until__lt=timezone.now()).delete()

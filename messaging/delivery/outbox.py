@@ -1,0 +1,311 @@
+"""The queue: the message rows themselves. Who takes one, who may move it on, and what an outcome does to it.
+
+| from → to                              | by                          | guard                                        |
+|----------------------------------------|-----------------------------|----------------------------------------------|
+| scheduled, queued → claimed            | `claim_due`                 | due, not expired, head of its conversation   |
+| claimed → queued                       | `give_back`, `sweep`        | fence; or the lease is over                  |
+| claimed → sending                      | `begin`                     | fence, lease, expiry, account, consent       |
+| sending → accepted, rejected, queued   | `settle_*`                  | fence                                        |
+| sending → uncertain                    | `settle_uncertain`, `sweep` | fence; or the lease is over                  |
+| uncertain (queued, …) → accepted       | `note_accepted`             | none: evidence only ever adds                |
+| scheduled, queued, claimed → cancelled | messaging.services.cancel   | state                                        |
+| scheduled, queued → expired            | `sweep`                     | state                                        |
+
+Each is one conditional UPDATE whose row count is checked. Leases run by the database's clock.
+"""
+
+import hashlib
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, EventKind, Message, MessageEvent
+from provisioning.duties import lock_some
+from provisioning.models import PhoneLine, ProviderEvent
+from provisioning.providers.base import Accepted, ProviderError, Rejected, Unavailable
+from routing.models import Account, Contact
+from routing.services import note_last_account, replace_number_tag
+
+FIRST_WAIT = timedelta(seconds=2)
+LONGEST_WAIT = timedelta(minutes=10)
+FIRST_LOOKUP = timedelta(seconds=5)
+WAITING = [DispatchState.SCHEDULED, DispatchState.QUEUED]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The intent to send: recorded and committed. `token` is in this attempt's callback URL, and only there."""
+
+    attempt: Attempt
+    token: str
+
+
+def claim_due(*, limit: int, lease: timedelta) -> Sequence[Message]:
+    """Take up to `limit` due messages for this worker, for `lease` each; fewer or none when less is due.
+
+    Only the earliest unfinished message of each conversation (account and contact) can be taken; one whose outcome is
+    uncertain holds its conversation back for the grace period. Row locks are held for this short transaction only,
+    never while a provider is asked.
+    """
+    due = Message.objects.filter(
+        ~Exists(_earlier_in_conversation()),
+        dispatch_state__in=WAITING,
+        due_at__lte=Now(),
+        expires_at__gt=Now(),
+    ).order_by("due_at", "position")
+    if not due.exists():
+        return []
+    with transaction.atomic():
+        taken = lock_some(due.select_related("location", "contact", "account__phone_line__setup"), limit=limit)
+        if taken:
+            Message.objects.filter(pk__in=[message.pk for message in taken]).update(
+                dispatch_state=DispatchState.CLAIMED, fence=F("fence") + 1, lease_until=Now() + lease
+            )
+    for message in taken:
+        message.fence += 1
+    return taken
+
+
+def _earlier_in_conversation() -> Any:
+    holds = Q(dispatch_state__in=LIVE_STATES) | Q(
+        dispatch_state=DispatchState.UNCERTAIN, uncertain_at__gt=Now() - settings.HUB_UNCERTAIN_GRACE
+    )
+    return Message.objects.filter(
+        holds, account=OuterRef("account"), contact=OuterRef("contact"), position__lt=OuterRef("position")
+    )
+
+
+def give_back(message: Message, *, due_in: timedelta | None = None, **changes: Any) -> bool:
+    """A claimed message that was not begun goes back to the queue, at once or after `due_in`."""
+    if due_in is not None:
+        changes["due_at"] = Now() + due_in
+    return _move(message, DispatchState.CLAIMED, dispatch_state=DispatchState.QUEUED, lease_until=None, **changes)
+
+
+def begin(message: Message, *, lease: timedelta) -> Begun | None:
+    """Record the intent to send, before the first byte; None when the message may not be sent (any more).
+
+    The last point where a cancellation, the expiry, an opt-out or a stopped account wins.
+    """
+    token = secrets.token_urlsafe(32)
+    can_send = Account.objects.sendable().filter(pk=OuterRef("account"))
+    opted_out = Contact.objects.filter(pk=OuterRef("contact"), opted_out_at__isnull=False)
+    with transaction.atomic():
+        moved = (
+            _mine(message, DispatchState.CLAIMED)
+            .filter(
+                Exists(can_send),
+                Q(exempt_from_opt_out=True) | ~Exists(opted_out),
+                lease_until__gt=Now(),
+                expires_at__gt=Now(),
+            )
+            .update(
+                dispatch_state=DispatchState.SENDING, attempt_count=F("attempt_count") + 1, lease_until=Now() + lease
+            )
+        )
+        if not moved:
+            return None
+        attempt = Attempt.objects.create(
+            location_id=message.location_id,
+            message_id=message.pk,
+            account=message.sender,
+            fence=message.fence,
+            token_digest=token_digest(token),
+        )
+    return Begun(attempt=attempt, token=token)
+
+
+def token_digest(token: str) -> str:
+    """What is kept of a callback token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def refuse(message: Message, *, code: str, detail: str, **changes: Any) -> bool:
+    """A claimed message that must not be sent is rejected, with the reason."""
+    return _move(
+        message,
+        DispatchState.CLAIMED,
+        dispatch_state=DispatchState.REJECTED,
+        code=code,
+        detail=detail,
+        due_at=None,
+        lease_until=None,
+        **changes,
+    )
+
+
+def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
+    """The provider took it. An id that another message has proves nothing of this one: that is uncertain."""
+    try:
+        with transaction.atomic():
+            note_accepted(message, accepted)
+            _close(begun, outcome="accepted")
+    except IntegrityError:
+        settle_uncertain(
+            message,
+            begun,
+            ProviderError("provider_id_reused", "The provider answered with the id of another message."),
+        )
+
+
+def note_accepted(message: Message, accepted: Accepted, *, at: datetime | None = None) -> bool:
+    """Evidence that the provider took the message, from whomever: closes it, whatever was thought before.
+
+    False when it was accepted already. The facts that came before us are applied next; the contact has seen the
+    number. Raises IntegrityError when another message of the account has that provider id.
+    """
+    row = Message.objects.filter(pk=message.pk)
+    closed = row.filter(dispatch_state__in=[*LIVE_STATES, DispatchState.UNCERTAIN]).update(
+        dispatch_state=DispatchState.ACCEPTED,
+        provider_id=accepted.provider_id,
+        service=accepted.service[:16],
+        accepted_at=Now(),
+        due_at=None,
+        lease_until=None,
+        lookup_at=None,
+        **_other_number(message, accepted),
+    )
+    if not closed:
+        # Closed before. One that was cancelled and left all the same stays what it is; its facts will show it.
+        row.filter(provider_id="").update(provider_id=accepted.provider_id)
+        return False
+    MessageEvent.objects.bulk_create(
+        [
+            MessageEvent(
+                location_id=message.location_id,
+                message_id=message.pk,
+                kind=EventKind.ACCEPTED,
+                at=at or timezone.now(),
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    # What was told of this id before we knew whose it is waits no longer.
+    setups = PhoneLine.objects.filter(account=message.account_id).values("setup")
+    ProviderEvent.objects.filter(setup__in=setups, provider_id=accepted.provider_id, due_at__isnull=False).exclude(
+        provider_id=""
+    ).update(due_at=Now())
+    note_last_account(contact_id=message.contact_id, account_id=message.sender.pk)
+    if message.override_index is not None and message.location.manual_override_persists:
+        replace_number_tag(contact=message.contact, phone_number=message.sender.phone_number)
+    return True
+
+
+def _other_number(message: Message, accepted: Accepted) -> dict[str, str]:
+    if accepted.from_number in (None, message.sender.phone_number):
+        return {"code": "", "detail": ""}
+    return {
+        "code": "other_number_used",
+        "detail": "The provider says it sent this from another number than it was asked to.",
+    }
+
+
+def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
+    """The provider will never take it."""
+    with transaction.atomic():
+        _close(begun, outcome="rejected", code=error.code, detail=error.detail)
+        _move(
+            message,
+            DispatchState.SENDING,
+            dispatch_state=DispatchState.REJECTED,
+            code=error.code[:64],
+            detail=error.detail,
+            due_at=None,
+            lease_until=None,
+        )
+
+
+def settle_not_sent(message: Message, begun: Begun, error: ProviderError, *, used_up: bool = True) -> None:
+    """Surely nothing left: back to the queue after a while. `used_up` False: the try does not count."""
+    retry_after = error.retry_after if isinstance(error, Unavailable) else None
+    wait = max(backoff(message.attempt_count), min(retry_after or timedelta(0), timedelta(hours=1)))
+    changes: dict[str, Any] = {} if used_up else {"attempt_count": F("attempt_count") - 1}
+    with transaction.atomic():
+        _close(begun, outcome="not_sent", code=error.code, detail=error.detail)
+        _move(
+            message,
+            DispatchState.SENDING,
+            dispatch_state=DispatchState.QUEUED,
+            code=error.code[:64],
+            detail=error.detail,
+            due_at=Now() + wait,
+            lease_until=None,
+            **changes,
+        )
+
+
+def settle_uncertain(message: Message, begun: Begun, error: ProviderError) -> None:
+    """It may have left: it is asked after, and never sent again by itself."""
+    with transaction.atomic():
+        _close(begun, outcome="uncertain", code=error.code, detail=error.detail)
+        moved = _move(message, DispatchState.SENDING, code=error.code[:64], detail=error.detail, **_uncertain())
+        if not moved:
+            # Late: the sweeper gave it to another meanwhile. A retry that has not begun is pulled back.
+            Message.objects.filter(
+                pk=message.pk,
+                fence__gte=message.fence,
+                dispatch_state__in=[DispatchState.QUEUED, DispatchState.CLAIMED],
+            ).update(code=error.code[:64], detail=error.detail, fence=F("fence") + 1, **_uncertain())
+
+
+def _uncertain() -> dict[str, Any]:
+    return {
+        "dispatch_state": DispatchState.UNCERTAIN,
+        "uncertain_at": Coalesce(F("uncertain_at"), Now()),
+        "lookup_at": Now() + FIRST_LOOKUP,
+        "due_at": None,
+        "lease_until": None,
+    }
+
+
+def sweep() -> dict[str, int]:
+    """Bring back what dead workers held, and end what is too late; how many of each.
+
+    Claimed goes back to the queue: nothing can have left. Sending becomes uncertain, never queued: it may have.
+    """
+    over = Message.objects.filter(lease_until__lte=Now())
+    outbound = Message.objects.filter(direction=Direction.OUTBOUND)
+    return {
+        "requeued": over.filter(dispatch_state=DispatchState.CLAIMED).update(
+            dispatch_state=DispatchState.QUEUED, lease_until=None, fence=F("fence") + 1
+        ),
+        "uncertain": over.filter(dispatch_state=DispatchState.SENDING).update(
+            code="worker_lost",
+            detail="The worker that was sending this ended before it wrote down how it went.",
+            fence=F("fence") + 1,
+            **_uncertain(),
+        ),
+        "expired": outbound.filter(dispatch_state__in=WAITING, expires_at__lte=Now()).update(
+            dispatch_state=DispatchState.EXPIRED,
+            code="expired",
+            detail="It could not be sent before its expiry.",
+            due_at=None,
+        ),
+    }
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long to wait before try number `attempts` + 2: full jitter below a doubling bound, 2 s to 10 min."""
+    bound = min(FIRST_WAIT * 2 ** min(attempts, 10), LONGEST_WAIT)
+    return max(FIRST_WAIT, timedelta(seconds=bound.total_seconds() * random.random()))  # noqa: S311  (no secret)
+
+
+def _mine(message: Message, state: DispatchState) -> Any:
+    return Message.objects.filter(pk=message.pk, fence=message.fence, dispatch_state=state)
+
+
+def _move(message: Message, state: DispatchState, **changes: Any) -> bool:
+    return bool(_mine(message, state).update(**changes))
+
+
+def _close(begun: Begun, *, outcome: str, code: str = "", detail: str = "") -> None:
+    Attempt.objects.filter(pk=begun.attempt.pk).update(ended_at=Now(), outcome=outcome, code=code[:64], detail=detail)

@@ -1,0 +1,139 @@
+"""The worker: takes what is due and does it, many at a time; any number of workers on any number of machines."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connections
+
+from messaging.delivery import outbox
+from messaging.delivery.duties import MESSAGES, OTHERS, DutyKind, housekeeping
+from messaging.models import Message
+
+log = structlog.get_logger("hub.worker")
+
+SWEEP_EVERY_S = 5.0
+HOUSEKEEPING_EVERY_S = 3600.0
+REPORT_EVERY_S = 60.0
+OTHER_DUTIES_AT_ONCE = 4
+
+
+def work_once(limit: int = 50) -> int:
+    """Do, in this thread, what is due at this moment, up to `limit` of each kind; how many rows that were."""
+    outbox.sweep()
+    done = 0
+    for kind in (MESSAGES, *OTHERS):
+        for row in kind.take(limit):
+            kind.do(row)
+            done += 1
+    return done
+
+
+class Worker:
+    """One worker process: `run` until `stop`.
+
+    `concurrency`: how many messages are at providers at once; memory is bounded by it, whatever the backlog.
+    """
+
+    def __init__(self, *, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.counts: Counter[str] = Counter()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._slots = {MESSAGES: concurrency} | dict.fromkeys(OTHERS, OTHER_DUTIES_AT_ONCE)
+        self._running: dict[Future[None], tuple[DutyKind, Any]] = {}
+        self._lock = threading.Lock()
+        self._next: dict[Callable[[], object], float] = {}
+
+    def stop(self) -> None:
+        """Take nothing new; `run` returns when what is in flight is done. Safe in a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Work until stopped. Errors of the database are waited out; nothing else ends the loop."""
+        log.info("worker started", concurrency=self.concurrency)
+        threads = sum(self._slots.values())
+        with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="duty") as pool:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                try:
+                    took = self._take_turns(pool)
+                except DatabaseError:
+                    log.exception("database trouble")
+                    connections.close_all()
+                    took = 0
+                if not took:
+                    self._wake.wait(settings.HUB_POLL_INTERVAL.total_seconds())
+            self._give_back_unstarted()
+        self._report()
+        connections.close_all()
+        log.info("worker stopped")
+
+    def _take_turns(self, pool: ThreadPoolExecutor) -> int:
+        close_old_connections()
+        self._every(SWEEP_EVERY_S, self._sweep)
+        self._every(HOUSEKEEPING_EVERY_S, housekeeping)
+        self._every(REPORT_EVERY_S, self._report)
+        took = 0
+        for kind, slots in self._slots.items():
+            with self._lock:
+                free = slots - sum(running is kind for running, _ in self._running.values())
+            for row in kind.take(free) if free > 0 else ():
+                self._start(pool, kind, row)
+                took += 1
+        return took
+
+    def _start(self, pool: ThreadPoolExecutor, kind: DutyKind, row: Any) -> None:
+        with self._lock:
+            future = pool.submit(self._do, kind, row)
+            self._running[future] = (kind, row)
+        future.add_done_callback(self._forget)
+
+    def _forget(self, future: "Future[None]") -> None:
+        with self._lock:
+            self._running.pop(future, None)
+        self._wake.set()
+
+    def _do(self, kind: DutyKind, row: Any) -> None:
+        """One duty in a thread of the pool; whatever goes wrong, the row's lease brings it back."""
+        started = time.monotonic()
+        close_old_connections()
+        try:
+            outcome = kind.do(row) or "done"
+        except Exception:
+            outcome = "failed"
+            log.exception("duty failed", duty=kind.name, row=str(row.pk))
+            connections.close_all()
+        ms = round((time.monotonic() - started) * 1000)
+        self.counts[f"{kind.name} {outcome}"] += 1
+        log.info("duty done", duty=kind.name, row=str(row.pk), outcome=outcome, ms=ms)
+
+    def _give_back_unstarted(self) -> None:
+        """On the way out: what was taken and not begun goes back at once instead of waiting for its lease."""
+        with self._lock:
+            running = list(self._running.items())
+        for future, (_, row) in running:
+            if future.cancel() and isinstance(row, Message):
+                outbox.give_back(row)
+                self.counts["message given back"] += 1
+
+    def _sweep(self) -> None:
+        found = {what: count for what, count in outbox.sweep().items() if count}
+        if found:
+            log.warning("swept", **found)
+
+    def _report(self) -> None:
+        if self.counts:
+            log.info("worker did", **{what.replace(" ", "_"): count for what, count in sorted(self.counts.items())})
+
+    def _every(self, seconds: float, do: Callable[[], object]) -> None:
+        now = time.monotonic()
+        if now >= self._next.get(do, 0.0):
+            self._next[do] = now + seconds
+            do()
