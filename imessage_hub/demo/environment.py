@@ -1,0 +1,85 @@
+"""The demo's own secrets, ports and files."""
+
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+ENV_FILE = BASE_DIR / ".env"
+FILES = BASE_DIR / "var" / "demo"
+HOST = "127.0.0.1"
+
+
+def ensure_env_file() -> bool:
+    """Write `.env` with fresh secrets unless there is one; True when it was written. Only its owner may read it."""
+    if ENV_FILE.exists():
+        return False
+    lines = [
+        "# Made by the demo. Settings of this checkout; docs/operating.md lists them all.",
+        f"SECRET_KEY={secrets.token_urlsafe(50)}",
+        f"FIELD_ENCRYPTION_KEYS={Fernet.generate_key().decode()}",
+        "HUB_HTTPS=0",
+        "HUB_LOG_FORMAT=console",
+        f"SENDBLUE_AGENCY_KEY_ID=sandbox-{secrets.token_hex(4)}",
+        f"SENDBLUE_AGENCY_SECRET={secrets.token_urlsafe(32)}",
+        f"HUB_DEMO_PASSWORD={secrets.token_urlsafe(9)}",
+    ]
+    descriptor = os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(lines) + "\n")
+    return True
+
+
+def read_env_file() -> dict[str, str]:
+    """The variables of `.env`."""
+    pairs = (line.partition("=") for line in ENV_FILE.read_text().splitlines() if not line.startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def fresh_files() -> None:
+    """Begin with an empty database, media folder and sandbox."""
+    shutil.rmtree(FILES, ignore_errors=True)
+    FILES.mkdir(parents=True)
+
+
+def free_port(wished: int) -> int:
+    """The wished port, or another free one where it is taken."""
+    for port in (wished, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SystemExit("No port is free on this machine.")
+
+
+def environment(*, web_port: int, sandbox_port: int) -> dict[str, str]:
+    """What the demo's processes run with: this process's variables, `.env`, and the demo's own ports and files."""
+    kept = read_env_file()
+    fallback = {"SENDBLUE_AGENCY_KEY_ID": "sandbox-demo", "SENDBLUE_AGENCY_SECRET": secrets.token_urlsafe(32)}
+    known = {**fallback, **kept}
+    return {
+        **os.environ,
+        **known,
+        "DJANGO_SETTINGS_MODULE": "imessage_hub.settings",
+        "DATABASE_URL": f"sqlite:///{FILES / 'hub.sqlite3'}",
+        "HUB_MEDIA_ROOT": str(FILES / "media"),
+        "HUB_HTTPS": "0",
+        "HUB_PROVIDER": "sendblue",
+        "HUB_PUBLIC_URL": f"http://{HOST}:{web_port}",
+        "HUB_MEDIA_TRUSTED_HOSTS": f"{HOST}:{sandbox_port}",
+        "ALLOWED_HOSTS": f"{HOST},localhost",
+        "SENDBLUE_BASE_URL": f"http://{HOST}:{sandbox_port}",
+        "SENDBLUE_CONTACT_EMAIL": "setups@maple-street.example",
+        "SANDBOX_AGENCY_KEY_ID": known["SENDBLUE_AGENCY_KEY_ID"],
+        "SANDBOX_AGENCY_SECRET": known["SENDBLUE_AGENCY_SECRET"],
+        "HUB_DEMO_PASSWORD": known.get("HUB_DEMO_PASSWORD") or secrets.token_urlsafe(9),
+        "HUB_LINE_POLL_S": "60",
+        "PYTHONUNBUFFERED": "1",
+    }
