@@ -11,8 +11,8 @@ os.environ.setdefault("DATABASE_URL", "sqlite:///var/test.sqlite3")
 os.environ["HUB_HTTPS"] = "0"
 os.environ["HUB_LOG_FORMAT"] = "console"
 
-from imessage_hub.settings import *  # noqa: E402, F403
-from imessage_hub.settings import BASE_DIR, DATABASES  # noqa: E402
+from imessage_hub.settings import *  # noqa: F403
+from imessage_hub.settings import BASE_DIR, DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

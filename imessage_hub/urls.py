@@ -1,0 +1,37 @@
+"""The whole URL map."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from imessage_hub import api, docs, health
+from messaging.api import MessageView, TypingView
+from provisioning.api import SetupView
+from routing.api import AccountView, ContactView, LocationView
+
+router = SimpleRouter(use_regex_path=False)
+router.register("messages", MessageView, basename="message")
+router.register("contacts", ContactView, basename="contact")
+router.register("accounts", AccountView, basename="account")
+router.register("locations", LocationView, basename="location")
+router.register("setups", SetupView, basename="setup")
+
+api_v1 = [
+    path("schema/", docs.SchemaView.as_view(), name="schema"),
+    path("docs/", docs.DocsView.as_view(), name="docs"),
+    path("contacts/<str:pk>/typing/", TypingView.as_view({"post": "create"}), name="contact-typing"),
+    *router.urls,
+]
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include(api_v1)),
+    re_path(r"^api/", api.unknown_address),
+    path("hooks/", include("messaging.hooks")),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+]
+
+handler400 = api.bad_request
+handler404 = api.page_not_found
+handler500 = api.server_error

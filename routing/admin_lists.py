@@ -1,0 +1,107 @@
+"""How admin lists look and page: badges by colour and word, and pages that never count the table."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from routing.phones import national_format
+
+BEFORE = "before"
+
+GOOD, BUSY, WARN, BAD, QUIET = "good", "busy", "warn", "bad", "quiet"
+"""The tones of a badge: fine, on its way, look at it, broken, over."""
+
+
+def badge(word: str, tone: str) -> SafeString:
+    """A word in a coloured pill; the word alone says it all, the colour only finds it faster."""
+    return format_html('<span class="hub-badge hub-badge-{}">{}</span>', tone, word)
+
+
+def phone(number: str | None) -> SafeString | str:
+    """A number as people of its country write it, with its E.164 form in the tooltip; a dash for none."""
+    if not number:
+        return "–"
+    return format_html('<span class="hub-phone" title="{}">{}</span>', number, national_format(number))
+
+
+def moment(at: datetime | None) -> SafeString | str:
+    """A time to the second, in UTC; a dash for None."""
+    if at is None:
+        return "–"
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def set_on(at: datetime | None) -> str:
+    """All that is ever shown of a secret."""
+    return "not set" if at is None else f"set on {at:%-d %B %Y}"
+
+
+class CursorChangeList(ChangeList):
+    """A list in one fixed order that goes on with "older", for tables that only grow.
+
+    The admin's `ordering` says the order: one or more columns, which together are unique. Nothing is counted, and every
+    page costs the same wherever it stands.
+    """
+
+    before: str | None = None
+    older: str | None = None
+    cursor = True
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """The rows that the filters leave, from the cursor on. Raises IncorrectLookupParameters on a broken cursor."""
+        if BEFORE in self.params:
+            # Out of the parameters, so that a filter or a search starts at the newest again.
+            self.before = self.params.pop(BEFORE)
+            self.filter_params.pop(BEFORE)
+        rows = super().get_queryset(request, exclude_parameters)
+        return rows if self.before is None else rows.filter(self._after(self.before))
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """The admin's; a query string has no say."""
+        return list(self.model_admin.get_ordering(request))
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One page, and whether there is another."""
+        rows = list(self.queryset[: self.list_per_page + 1])
+        page = rows[: self.list_per_page]
+        if len(rows) > len(page):
+            self.older = self.get_query_string({BEFORE: self._cursor_of(page[-1])})
+        self.result_list = page
+        self.result_count = len(page)
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = True
+        self.can_show_all = False
+        self.multi_page = False
+        self.paginator = Paginator(page, self.list_per_page)
+
+    def _columns(self) -> list[tuple[str, bool]]:
+        names = self.model_admin.ordering or ()
+        return [(str(name).lstrip("-"), str(name).startswith("-")) for name in names]
+
+    def _cursor_of(self, row: Any) -> str:
+        values = (getattr(row, name) for name, _ in self._columns())
+        return "_".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
+
+    def _after(self, cursor: str) -> Q:
+        columns = self._columns()
+        given = cursor.split("_")
+        if len(given) != len(columns):
+            raise IncorrectLookupParameters
+        condition, equal = Q(), Q()
+        try:
+            for (name, descending), text in zip(columns, given, strict=True):
+                value: Any = self.lookup_opts.get_field(name).to_python(text)  # type: ignore[union-attr]
+                condition |= equal & Q(**{f"{name}__{'lt' if descending else 'gt'}": value})
+                equal &= Q(**{name: value})
+        except (ValidationError, ValueError) as error:
+            raise IncorrectLookupParameters from error
+        return condition

@@ -1,0 +1,35 @@
+"""Two locations with one of everything, and an operator."""
+
+import pytest
+
+from provisioning import providers
+from routing.models import User
+from tests.admin.world import World, make_world
+from tests.factories import make_user
+from tests.provisioning.fake_provider import FakeProvider
+
+
+@pytest.fixture
+def ours(db: None) -> World:
+    """The location whose people sign in."""
+    return make_world("ours")
+
+
+@pytest.fixture
+def theirs(db: None) -> World:
+    """Another tenant: whatever shows CANARY has leaked."""
+    return make_world("CANARY")
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """A superuser."""
+    return make_user("operator", superuser=True)
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
+    """The provider of every setup, in memory."""
+    fake = FakeProvider()
+    monkeypatch.setattr(providers, "get_adapter", lambda name: fake)
+    return fake

@@ -1,0 +1,132 @@
+"""One of everything in a location, and the pages that show it."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from messaging.models import Message
+from messaging.services import NewMessage, send
+from provisioning.models import EventOutcome, PhoneLine, ProviderEvent, Setup
+from routing.models import Account, ApiKey, Contact, Location, Membership, Role, Tag, User
+from tests.factories import (
+    make_account,
+    make_api_key,
+    make_contact,
+    make_line,
+    make_member,
+    make_setup,
+    make_user,
+)
+
+MODELS = {
+    "location": "routing",
+    "membership": "routing",
+    "user": "routing",
+    "apikey": "routing",
+    "account": "routing",
+    "contact": "routing",
+    "setup": "provisioning",
+    "providerevent": "provisioning",
+    "message": "messaging",
+}
+
+
+def sign_in(user: User) -> Client:
+    """A browser of the user's."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def url(model: str, page: str = "changelist", *args: Any) -> str:
+    """The address of an admin page."""
+    return reverse(f"admin:{MODELS[model]}_{model}_{page}", args=[str(arg) for arg in args])
+
+
+def operation(model: str, pk: Any, name: str) -> str:
+    """The door of an operation."""
+    return url(model, "operation", pk, name)
+
+
+def make_event(setup: Setup, *, body: bytes = b'{"a": 1}', type: str = "line_assigned", **fields: Any) -> ProviderEvent:  # noqa: A002
+    """A provider event of the setup."""
+    fields.setdefault("outcome", EventOutcome.APPLIED)
+    fields.setdefault("dedup_key", f"event-{ProviderEvent.objects.count()}")
+    return ProviderEvent.objects.create(location=setup.location, setup=setup, type=type, body=body, **fields)
+
+
+def make_message(location: Location, contact: Contact, text: str = "hello", **wanted: Any) -> Message:
+    """An outbound message, decided and stored as the API does it."""
+    return send(
+        location=location, wanted=NewMessage(to=contact.phone_number, text=text, **wanted), now=timezone.now()
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """One of everything in a location."""
+
+    location: Location
+    admin: User
+    agent: User
+    viewer: User
+    setup: Setup
+    line: PhoneLine
+    account: Account
+    contact: Contact
+    tag: Tag
+    api_key: ApiKey
+    event: ProviderEvent
+    message: Message
+
+    def membership(self, user: User) -> Membership:
+        """The user's membership here."""
+        return Membership.objects.get(location=self.location, user=user)
+
+    @property
+    def rows(self) -> dict[str, UUID]:
+        """A row of each model."""
+        return {
+            "location": self.location.pk,
+            "membership": self.membership(self.agent).pk,
+            "user": self.agent.pk,
+            "apikey": self.api_key.pk,
+            "account": self.account.pk,
+            "contact": self.contact.pk,
+            "setup": self.setup.pk,
+            "providerevent": self.event.pk,
+            "message": self.message.pk,
+        }
+
+
+def make_world(mark: str) -> World:
+    """One of everything, with `mark` in every word that a page could show."""
+    location = Location.objects.create(name=f"Clinic {mark}")
+    admin, agent, viewer = (
+        make_member(location, role, user=make_user(f"{role}-{mark}", first_name=f"First {mark}", last_name="Last"))
+        for role in (Role.ADMIN, Role.AGENT, Role.VIEWER)
+    )
+    setup = make_setup(location, business_name=f"Business {mark}", label=f"Label {mark}")
+    account = make_account(location, label=f"Desk {mark}", default=True, user=agent)
+    line = make_line(setup, account=account, request_id=f"request-{mark}")
+    contact = make_contact(location, name=f"Patient {mark}", tags=(f"vip {mark}",), assigned_user=agent)
+    event = make_event(setup, body=f'{{"content": "body {mark}"}}'.encode(), detail=f"detail {mark}")
+    message = make_message(location, contact, f"words {mark}", metadata={"ref": f"meta {mark}"})
+    return World(
+        location=location,
+        admin=admin,
+        agent=agent,
+        viewer=viewer,
+        setup=setup,
+        line=line,
+        account=account,
+        contact=contact,
+        tag=Tag.objects.get(location=location),
+        api_key=make_api_key(location, name=f"Key {mark}")[0],
+        event=event,
+        message=message,
+    )
