@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint pictures lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev ## format, lint, types, import directions, migrations, deploy
 	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
 	$(BIN)/python -m django check --settings tests.settings
 	.ci/check-deploy $(BIN)/python
+
+pictures: $(VENV)/.dev ## the README's pictures, from a demo of its own; wants Debian's chromium
+	$(BIN)/python -m docs.make_pictures
 
 lock: | $(VENV)/bin/python ## renew the locks after a change of requirements*.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements-dev.txt)"

@@ -1,4 +1,4 @@
-"""The hub's settings for the suite: throw-away secrets, no `.env` of the developer's, an embedded database by default."""
+"""The hub's settings for the suite: throw-away secrets, no `.env` of the developer's, an embedded database."""
 
 import os
 

@@ -39,19 +39,9 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"Secrets for this checkout: made, in {env.ENV_FILE.name}")
     web_port, sandbox_port = _port("hub", options.port), _port("sandbox", options.sandbox_port)
     variables = env.environment(web_port=web_port, sandbox_port=sandbox_port)
-    env.fresh_files()
     hub, phones = variables["HUB_PUBLIC_URL"], variables["SENDBLUE_BASE_URL"]
     with Processes(variables, env.FILES) as processes:
-        _say("Database: a fresh SQLite file …")
-        processes.run("manage.py", "migrate", "--verbosity", "0")
-        _say("Starting the sandbox provider, the web server and the worker …")
-        processes.start("sandbox", _sandbox(sandbox_port))
-        processes.start("web", _web(web_port))
-        processes.start("worker", ["manage.py", "deliver"])
-        processes.wait_for("sandbox", f"{phones}/_sandbox/health")
-        processes.wait_for("web", f"{hub}/health/ready")
-        _say("A clinic with four connected accounts and a line to come …")
-        clinic = json.loads(processes.run("manage.py", "load_demo"))
+        clinic = bring_up(processes, variables)
         _say("Sending one message for each rule …\n")
         results = send_all(Client(hub, clinic["api_key"]), clinic)
         _say(table(results))
@@ -65,6 +55,23 @@ def _run(options: argparse.Namespace) -> int:
             time.sleep(0.5)
 
 
+def bring_up(processes: Processes, variables: dict[str, str]) -> dict[str, str]:
+    """Start everything on an empty database, load the clinic, and return what `load_demo` told of it."""
+    hub, phones = variables["HUB_PUBLIC_URL"], variables["SENDBLUE_BASE_URL"]
+    env.fresh_files()
+    _say("Database: a fresh SQLite file …")
+    processes.run("manage.py", "migrate", "--verbosity", "0")
+    _say("Starting the sandbox provider, the web server and the worker …")
+    processes.start("sandbox", _sandbox(phones))
+    processes.start("web", _web(hub))
+    processes.start("worker", ["manage.py", "deliver"])
+    processes.wait_for("sandbox", f"{phones}/_sandbox/health")
+    processes.wait_for("web", f"{hub}/health/ready")
+    _say("A clinic with four connected accounts and a line to come …")
+    clinic: dict[str, str] = json.loads(processes.run("manage.py", "load_demo"))
+    return clinic
+
+
 def _port(name: str, wished: int) -> int:
     port = env.free_port(wished)
     if port != wished:
@@ -72,11 +79,15 @@ def _port(name: str, wished: int) -> int:
     return port
 
 
-def _sandbox(port: int) -> list[str]:
-    return ["-m", "provisioning.sandbox", "--port", str(port), "--store", str(env.FILES / "sandbox.sqlite3")]
+def _sandbox(url: str) -> list[str]:
+    return ["-m", "provisioning.sandbox", "--port", _port_of(url), "--store", str(env.FILES / "sandbox.sqlite3")]
 
 
-def _web(port: int) -> list[str]:
+def _port_of(url: str) -> str:
+    return url.rpartition(":")[2]
+
+
+def _web(url: str) -> list[str]:
     return [
         "-m",
         "granian",
@@ -85,7 +96,7 @@ def _web(port: int) -> list[str]:
         "--host",
         env.HOST,
         "--port",
-        str(port),
+        _port_of(url),
         "--blocking-threads",
         "4",
         "imessage_hub.wsgi:application",

@@ -13,7 +13,7 @@ import requests
 STOP_WITHIN_S = 20
 
 
-class Ended(Exception):  # noqa: N818
+class Ended(Exception):
     """A process that should go on running ended by itself."""
 
 

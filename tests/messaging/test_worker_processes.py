@@ -1,4 +1,4 @@
-"""The worker as a process: stopped gently it gives back what it holds, killed it loses nothing and sends nothing twice."""
+"""The worker as a process: stopped gently it gives back what it holds; killed it loses nothing, sends nothing twice."""
 
 import os
 import signal
