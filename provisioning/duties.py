@@ -53,7 +53,8 @@ def claim_due(rows: "models.QuerySet[Row]", *, limit: int, lease: timedelta) -> 
 
 def lock_some(rows: "models.QuerySet[Model]", *, limit: int) -> list[Model]:
     """The first of `rows` that nobody has locked, at most `limit`, locked for the rest of the transaction."""
-    return list(rows.select_for_update(skip_locked=True, of=("self",))[:limit])
+    # Not the lock of a key's change, which would pass over every row that something is just being added to.
+    return list(rows.select_for_update(skip_locked=True, no_key=True, of=("self",))[:limit])
 
 
 def finish(row: Duty, *, due_in: timedelta | None, **changes: Any) -> bool:
@@ -81,4 +82,6 @@ def take(rows: "models.QuerySet[Row]", *, lease: timedelta, **changes: Any) -> i
 def wake(rows: "models.QuerySet[Row]", *, after: timedelta) -> int:
     """Make `rows` due in `after` at the latest; a worker that has one now does not undo it when it finishes."""
     at = Now() + after
-    return rows.filter(Q(due_at=None) | Q(due_at__gt=at)).update(due_at=at, fence=F("fence") + 1)
+    later = rows.filter(Q(due_at=None) | Q(due_at__gt=at)).update(due_at=at, fence=F("fence") + 1)
+    # Due sooner already: only its worker, if it has one, must not say that nothing is left to do.
+    return later + rows.filter(due_at__lt=at, lease_until__gt=Now()).update(fence=F("fence") + 1)

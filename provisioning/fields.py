@@ -1,6 +1,6 @@
 """Columns whose content is encrypted at rest: django-encrypted-model-fields, made strict."""
 
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from cryptography.fernet import Fernet, InvalidToken
 from django import forms
@@ -26,7 +26,7 @@ SHOWN = "[secret]"
 """What stands wherever a secret would be shown."""
 
 
-class UndecryptableSecret(Exception):  # noqa: N818
+class UndecryptableSecret(Exception):
     """A stored secret that none of the configured keys opens."""
 
     code = "undecryptable_secret"
@@ -101,6 +101,12 @@ class SecretTextField(encrypted.EncryptedTextField):  # type: ignore[misc]
     Unlike the package's own field it never takes ciphertext for text or text for ciphertext, whatever the keys, and
     nothing but plain values and `Sealed` is written: an expression is refused rather than stored as its own words.
     """
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+
+        def __set__(self, instance: Any, value: Any) -> None: ...
 
     def to_python(self, value: Any) -> Any:
         """The value as it is: what a form sends is text, even when it looks like a token.

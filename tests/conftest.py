@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from rest_framework.test import APIClient
 
 from provisioning.sandbox.server import Sandbox
@@ -101,8 +101,10 @@ def api_as() -> Callable[[str | None], APIClient]:
     """Makes an HTTP client that shows the given API key; None: no key."""
 
     def make(key: str | None) -> APIClient:
-        headers = {} if key is None else {"HTTP_AUTHORIZATION": f"Bearer {key}"}
-        return APIClient(raise_request_exception=False, **headers)
+        client = APIClient(raise_request_exception=False)
+        if key is not None:
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+        return client
 
     return make
 
@@ -125,8 +127,8 @@ def in_threads(transactional_db: None) -> Callable[..., list[Any]]:
 
         def one(i: int) -> Any:
             try:
-                connection.ensure_connection()
-                gate.wait(timeout=30)
+                _connect(within_s=60)
+                gate.wait(timeout=60)
                 return work(i)
             except Exception as error:  # noqa: BLE001  (handed to the test)
                 return error
@@ -142,8 +144,7 @@ def in_threads(transactional_db: None) -> Callable[..., list[Any]]:
 @pytest.fixture
 def sandbox(settings: Any) -> Iterator[Sandbox]:
     """A running provider emulator, quick in everything; the hub's adapter talks to it as the agency."""
-    quick = {"delivery_delay_s": 0.01, "retry_waits_s": (0.02, 0.05, 0.1), "webhook_timeout_s": 5.0}
-    with Sandbox(**quick) as running:
+    with Sandbox(delivery_delay_s=0.01, retry_waits_s=(0.02, 0.05, 0.1), webhook_timeout_s=5.0) as running:
         running.faults.place_after_s = 0.05
         settings.SENDBLUE = settings.SENDBLUE | {
             "base_url": running.url,
@@ -152,6 +153,20 @@ def sandbox(settings: Any) -> Iterator[Sandbox]:
             "contact_email": "ops@hub.example",
         }
         yield running
+
+
+def _connect(*, within_s: float) -> None:
+    """Open this thread's connection; a server that is full for the moment is asked again."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def wait_until(condition: Callable[[], Any], *, within_s: float = 10.0) -> Any:

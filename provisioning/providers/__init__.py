@@ -11,7 +11,7 @@ from provisioning.providers.sendblue import SendblueAdapter, SendblueConfig
 ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in (SendblueAdapter,)}
 
 
-class UnknownProvider(KeyError):  # noqa: N818 - named for what it says
+class UnknownProvider(KeyError):
     """No provider has this name."""
 
     def __str__(self) -> str:

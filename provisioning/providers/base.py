@@ -204,10 +204,12 @@ class TypingEvent:
 class LineHint:
     """Something about lines changed; the lines are to be read with the account's own credentials.
 
-    `blocked_number` is set when the provider says that this number was blocked, which reading may not show.
+    `blocked_number` is set when the provider says that this number was blocked, which reading may not show;
+    `assigned_number` is the one a notice of a new number names, which only the reading can confirm.
     """
 
     blocked_number: str | None = None
+    assigned_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

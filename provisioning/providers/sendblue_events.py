@@ -99,9 +99,9 @@ def _event(kind: str, inner: dict[Any, Any], body: dict[Any, Any]) -> tuple[Even
     if kind == TYPING:
         return _typing(inner), ""
     if kind == LINE_ASSIGNED:
-        return LineHint(), ""
+        return LineHint(assigned_number=_line_number(inner) or _line_number(body)), ""
     if kind == LINE_BLOCKED:
-        return LineHint(blocked_number=_blocked_number(inner) or _blocked_number(body)), ""
+        return LineHint(blocked_number=_line_number(inner) or _line_number(body)), ""
     return None, ""
 
 
@@ -183,7 +183,7 @@ def _typing(body: Mapping[Any, Any]) -> TypingEvent | None:
     return TypingEvent(customer, line, is_typing, moment(body.get("timestamp")))
 
 
-def _blocked_number(body: Mapping[Any, Any]) -> str | None:
+def _line_number(body: Mapping[Any, Any]) -> str | None:
     """The body is undocumented. `sendblue_number` is our line in every documented object; `number` may not be."""
     return _number(body, "sendblue_number", "line_number", "phone_number", "line", "number") or None
 

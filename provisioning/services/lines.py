@@ -45,8 +45,9 @@ def apply_listing(
 ) -> Reading:
     """Bring the lines of `setup`, whose row lock the caller holds, in step with what the provider lists.
 
-    - A number we know: its health is noted, and with it whether its account can send. Only one of `were_blocked`, the
-      lines that were blocked before the provider was asked, can be unblocked by what it answered.
+    - A number we know: its health is noted, and with it whether its account can send; a health that could not be read
+      changes nothing. Only one of `were_blocked`, the lines that were blocked before the provider was asked, can be
+      unblocked by what it answered.
     - A new number goes to the line that has been pending longest. With none pending it becomes a further line only when
       `adopt`, and when no number of ours is missing in the list, for then one may have replaced the other; else it is a
       conflict.
@@ -63,7 +64,7 @@ def apply_listing(
     for number in sorted(numbers):
         if number in ours:
             line = ours[number]
-            if line.health != Health.BLOCKED or line.pk in were_blocked:
+            if numbers[number] is not Health.UNKNOWN and (line.health != Health.BLOCKED or line.pk in were_blocked):
                 reading.changed += note_health(line, numbers[number])
             continue
         waiting: PhoneLine | None = PhoneLine.objects.filter(setup=setup, status=LineStatus.PENDING).first()

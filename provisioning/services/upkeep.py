@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -233,6 +234,8 @@ def apply_line_hint(*, event: ProviderEvent, hint: LineHint) -> EventOutcome:
     if trouble is not None and not _note_rejection(setup, trouble):
         raise trouble
     _come_back(setup)
+    if trouble is None and hint.assigned_number is not None:
+        _compare_announced(setup, hint.assigned_number, reading)
     if reading.conflicts:
         return _told(event, EventOutcome.CONFLICT, " ".join(reading.conflicts))
     if reading.assigned or reading.changed:
@@ -240,6 +243,19 @@ def apply_line_hint(*, event: ProviderEvent, hint: LineHint) -> EventOutcome:
     if trouble is not None:
         return _told(event, EventOutcome.IGNORED, "The credentials are refused; the lines are read once they work.")
     return _told(event, EventOutcome.IGNORED, "The provider lists nothing new.")
+
+
+def _compare_announced(setup: Setup, given: str, reading: Reading) -> None:
+    """A notice that names a number which the provider does not list, while no line waits for one, contradicts what we
+    know. While one waits, the list may only be late: it is read again."""
+    try:
+        number = parse_phone(given, region=setup.location.region)
+    except InvalidPhone as error:
+        reading.conflicts.append(f"The notice names no phone number: {error.detail}")
+        return
+    lines = PhoneLine.objects.filter(setup=setup)
+    if not lines.filter(Q(status=LineStatus.ASSIGNED, phone_number=number) | Q(status=LineStatus.PENDING)).exists():
+        reading.conflicts.append(f"The notice names {number}, which the provider does not list for this setup.")
 
 
 def _told(event: ProviderEvent, outcome: EventOutcome, detail: str) -> EventOutcome:

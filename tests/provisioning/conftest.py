@@ -1,6 +1,7 @@
 """A provider in memory for the services' tests, and the encryption keys of a test."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
 @pytest.fixture
 def use_keys(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
     """Makes the given encryption keys, newest first, those of this process; the package reads them once, at import."""
+    # Likewise what the door seals for itself when it is loaded, which has to be before.
+    import_module("messaging.hooks")
 
     def use(*keys: str) -> None:
         settings.FIELD_ENCRYPTION_KEY = list(keys)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models.functions import Now
 
 from provisioning.duties import claim_due
 from provisioning.models import Setup
@@ -61,11 +60,13 @@ class FakeProvider(Adapter):
 
     def create_subaccount(self, wanted: NewSubaccount) -> Subaccount:
         self._asked(self.created, wanted)
-        return _given(self.answer)
+        answer: Subaccount = _given(self.answer)
+        return answer
 
     def list_lines(self, credentials: Credentials) -> Sequence[Line]:
         self._asked(self.listed, credentials)
-        return _given(self.lines)
+        lines: Sequence[Line] = _given(self.lines)
+        return lines
 
     def register_webhooks(self, credentials: Credentials, *, url: str, secret: str) -> None:
         self._asked(self.registered, Registered(credentials, url, secret))
@@ -113,4 +114,4 @@ def let_worker_look() -> list[Setup]:
 
 def make_due(setup: Setup) -> None:
     """As if the time the setup waits for had passed, and any lease with it."""
-    Setup.objects.filter(pk=setup.pk, due_at__isnull=False).update(due_at=Now(), lease_until=None)
+    Setup.objects.filter(pk=setup.pk, due_at__isnull=False).update(due_at=setup.created_at, lease_until=None)

@@ -59,7 +59,7 @@ def test_a_number_that_is_there_at_once(clinic, api, provider):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(Rejected("no_such_area", "There are no numbers there."), "failed"), (Uncertain("timeout", "No answer."), "unknown")],
+    [(Rejected("no_such_area", "No numbers there."), "failed"), (Uncertain("timeout", "No answer."), "unknown")],
 )
 def test_what_the_provider_did_not_do_is_told_in_the_answer(clinic, api, provider, error, status):
     provider.answer = error

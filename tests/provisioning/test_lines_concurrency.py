@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,6 +11,7 @@ from provisioning.models import EventOutcome, LineStatus, PhoneLine, ProviderEve
 from provisioning.providers.base import Line, LineHint, Subaccount
 from provisioning.services import apply_line_hint, close_setup, connect_setup, retry_setup
 from routing.errors import Refused
+from routing.models import Account
 from tests.factories import make_line, make_location, make_setup
 from tests.provisioning.fake_provider import CREDENTIALS, FakeProvider
 
@@ -36,7 +38,7 @@ def make_events(setup: Setup, count: int) -> list[ProviderEvent]:
     ]
 
 
-def outcomes(results: list) -> dict[str, int]:
+def outcomes(results: list[Any]) -> dict[str, int]:
     errors = [result for result in results if isinstance(result, BaseException)]
     assert errors == []
     return {outcome: results.count(outcome) for outcome in set(results)}
@@ -103,10 +105,12 @@ def test_one_number_for_many_setups_goes_to_one(provider: FakeProvider, in_threa
     assert sum(setup.location.accounts.count() for setup in setups) == 1
 
 
-def test_setups_of_one_location_that_connect_the_same_numbers_at_once_do_not_block_each_other(
-    provider: FakeProvider, in_threads
+@pytest.mark.parametrize("shared", [True, False], ids=["one location", "many locations"])
+def test_setups_that_connect_the_same_numbers_at_once_do_not_block_each_other(
+    provider: FakeProvider, in_threads, shared
 ):
-    location = make_location()
+    one = make_location()
+    locations = [one if shared else make_location() for _ in range(10)]
     numbers = [f"+155588800{i:02}" for i in range(8)]
     orders = [numbers, numbers[::-1]]
     mine, gate = threading.local(), threading.Barrier(10)
@@ -117,13 +121,18 @@ def test_setups_of_one_location_that_connect_the_same_numbers_at_once_do_not_blo
 
     def connect(i: int) -> Setup:
         mine.order = orders[i % 2]
-        return connect_setup(location=location, business_name="B", label=f"L{i}", credentials=CREDENTIALS)
+        return connect_setup(location=locations[i], business_name="B", label=f"L{i}", credentials=CREDENTIALS)
 
     provider.lines = listed
     results = in_threads(10, connect)
     assert [result for result in results if isinstance(result, BaseException)] == []
-    assert sorted(location.accounts.values_list("phone_number", flat=True)) == numbers
-    assert sorted(location.accounts.values_list("index", flat=True)) == list(range(1, 9))
+    assigned = PhoneLine.objects.filter(status=LineStatus.ASSIGNED)
+    assert list(assigned.order_by("phone_number").values_list("phone_number", flat=True)) == numbers
+    accounts = Account.objects.all()
+    assert sorted(accounts.values_list("phone_number", flat=True)) == numbers
+    for location in locations:
+        indexes = sorted(location.accounts.values_list("index", flat=True))
+        assert indexes == list(range(1, len(indexes) + 1))
 
 
 def test_of_many_who_retry_at_once_one_does(provider: FakeProvider, in_threads):

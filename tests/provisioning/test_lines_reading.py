@@ -21,9 +21,9 @@ def make_event(setup: Setup) -> ProviderEvent:
     )
 
 
-def hint(setup: Setup, blocked: str | None = None) -> tuple[EventOutcome, str]:
+def hint(setup: Setup, blocked: str | None = None, announced: str | None = None) -> tuple[EventOutcome, str]:
     event = make_event(setup)
-    outcome = apply_line_hint(event=event, hint=LineHint(blocked_number=blocked))
+    outcome = apply_line_hint(event=event, hint=LineHint(blocked_number=blocked, assigned_number=announced))
     assert ProviderEvent.objects.get(pk=event.pk).detail == event.detail
     return outcome, event.detail
 
@@ -55,6 +55,31 @@ def test_a_hint_makes_the_line_read_and_assigned(waiting, provider: FakeProvider
     assert line.account.can_send
     waiting.refresh_from_db()
     assert waiting.status == SetupStatus.ACTIVE
+
+
+def test_a_notice_of_another_number_than_the_one_assigned_is_a_conflict(waiting, provider: FakeProvider):
+    provider.offers(NUMBER)
+    assert hint(waiting, announced=NUMBER)[0] == EventOutcome.APPLIED
+    before = everything(waiting)
+    for announced in (SECOND, "no number"):
+        assert hint(waiting, announced=announced)[0] == EventOutcome.CONFLICT
+    assert hint(waiting, announced=NUMBER)[0] == EventOutcome.IGNORED
+    assert everything(waiting) == before
+
+
+def test_a_notice_of_a_number_that_is_not_listed_yet_is_no_conflict_while_a_line_waits(waiting, provider: FakeProvider):
+    assert hint(waiting, announced=NUMBER)[0] == EventOutcome.IGNORED
+    provider.offers(NUMBER)
+    assert hint(waiting, announced=NUMBER)[0] == EventOutcome.APPLIED
+
+
+def test_a_health_that_cannot_be_read_lets_nobody_send_again(waiting, provider: FakeProvider):
+    for health, can_send in ((Health.ONLINE, True), (Health.OFFLINE, False), (Health.UNKNOWN, False)):
+        provider.offers(NUMBER, health=health)
+        hint(waiting)
+        account = waiting.phone_lines.get().account
+        account.refresh_from_db()
+        assert account.can_send is can_send
 
 
 def test_the_same_hint_again_changes_nothing(waiting, provider: FakeProvider):
@@ -248,7 +273,7 @@ def test_a_line_that_has_waited_for_days_is_asked_for_less_often(waiting, provid
     from django.utils import timezone
 
     PhoneLine.objects.filter(setup=waiting).update(requested_at=timezone.now() - timedelta(days=3))
-    Setup.objects.filter(pk=waiting.pk).update(due_at=timezone.now())
+    Setup.objects.filter(pk=waiting.pk).update(due_at=waiting.created_at)
     make_due(waiting)
     let_worker_look()
     waiting.refresh_from_db()

@@ -30,7 +30,7 @@ def _environment(**values: str) -> dict[str, str]:
 @contextmanager
 def _running(*arguments: str, **values: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The process and the address it printed."""
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         _command("--port", "0", *arguments), cwd=ROOT, env=_environment(**values), stdout=subprocess.PIPE, text=True
     )
     with process:
@@ -62,7 +62,7 @@ def test_credentials_are_made_up_and_told_when_none_are_given() -> None:
 def test_a_taken_port_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(  # noqa: S603
+        ended = subprocess.run(
             _command("--port", str(port), "--store", ":memory:"),
             cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
@@ -71,7 +71,7 @@ def test_a_taken_port_is_told_in_one_line() -> None:
 
 
 def test_an_unusable_store_is_told_in_one_line(tmp_path: Path) -> None:
-    ended = subprocess.run(  # noqa: S603
+    ended = subprocess.run(
         _command("--port", "0", "--store", str(tmp_path / "no" / "where.sqlite3")),
         cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip

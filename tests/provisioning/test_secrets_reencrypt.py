@@ -21,7 +21,7 @@ def run(**options) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def clear_texts() -> list[tuple]:
+def clear_texts() -> list[tuple[str | None, ...]]:
     return [
         tuple(secret and secret.reveal() for secret in row)
         for row in Setup.objects.order_by("pk").values_list(*SECRETS)
@@ -82,7 +82,7 @@ def test_a_secret_that_no_key_opens_is_left_and_told(setups, use_keys, key, new_
 def test_a_secret_that_is_set_meanwhile_stays(setups, use_keys, key, new_key, monkeypatch):
     use_keys(new_key, key)
     target, renew = setups[0], reencrypt_secrets._renew_one
-    meddled = []
+    meddled: list[int] = []
 
     def meddle(model, pk, name, sealed, *, dry):
         if pk == target.pk and name == "webhook_secret" and not meddled:

@@ -246,7 +246,7 @@ def test_webhooks_that_arrive_are_verified_and_understood(sandbox, adapter, rece
         assert adapter.verify(headers, body, secrets=["other", SECRET]) is signed
         assert not adapter.verify(headers, body, secrets=["other"])
     events = receiver.events(adapter)
-    assert LineHint() in events
+    assert LineHint(assigned_number=number if fault == "placed_soon" else None) in events
     assert LineHint(blocked_number=number) in events
     [inbound] = {event for event in events if isinstance(event, InboundEvent)}
     assert (inbound.from_number, inbound.line_number, inbound.text) == (PATIENT, number, "Hi, it's me")
