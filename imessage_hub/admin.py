@@ -4,6 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.checks import CheckMessage, Error
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
 from routing.scoped_admin import LocationScopedAdmin
 
@@ -18,10 +23,27 @@ class HubAdminSite(admin.AdminSite):
     site_title = "iMessage Hub"
     index_title = "Home"
     site_url = None
+    empty_value_display = "–"
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.disable_action("delete_selected")
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Without the door that looks for any object of any type by its id."""
+        return [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+
+    @method_decorator(never_cache)
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """As Django's, which lets browsers keep the page."""
+        return super().password_change(request, extra_context)
+
+    @method_decorator(never_cache)
+    def password_change_done(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """As Django's, which lets browsers keep the page."""
+        return super().password_change_done(request, extra_context)
 
     def check(self, app_configs: Any) -> list[CheckMessage]:
         """Django's findings, and every registered admin that shows rows of all locations."""

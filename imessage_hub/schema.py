@@ -11,7 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from routing.problems import NOT_FOUND_DETAIL, PROBLEM_JSON, ProblemForm, problem
-from routing.tenancy_api import LocationViewSet
+from routing.tenancy_api import LocationViewSet, StrictSerializer
 
 API_PREFIX = "/api/v1/"
 EVERYWHERE = {
@@ -35,10 +35,20 @@ class HubSchema(AutoSchema):
         """The document is of the API: webhooks come from providers, by their own contracts."""
         return not self.path.startswith(API_PREFIX) or bool(super().is_excluded())
 
+    def get_summary(self) -> str:
+        """The operation in one line: the first sentence of what is said of it."""
+        return str(self.get_description()).split(".")[0].split(":")[0].replace("\n", " ").strip()
+
     def get_serializer_name(self, serializer: Any, direction: Any) -> str:
         """The component's name: what it is, without what it is to us."""
         name: str = super().get_serializer_name(serializer, direction)
         return name.removesuffix("Answer").removesuffix("Form")
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if isinstance(serializer, StrictSerializer):
+            schema["additionalProperties"] = False
+        return schema
 
     def get_override_parameters(self) -> list[Any]:
         """Besides the operation's own: the location, which any request may name."""

@@ -15,6 +15,8 @@ import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from imessage_hub.logs import exception_without_values
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -257,19 +259,23 @@ LOGGING = {
             "()": structlog.stdlib.ProcessorFormatter,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(
-                    [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-                    if LOG_FORMAT == "json"
-                    else [structlog.dev.ConsoleRenderer(colors=False)]
-                ),
+                exception_without_values,
+                structlog.processors.JSONRenderer()
+                if LOG_FORMAT == "json"
+                else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
             ],
             "foreign_pre_chain": _shared_processors,
         }
     },
+    "filters": {"without_path": {"()": "imessage_hub.logs.WithoutPath"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "hub"}},
     "root": {"handlers": ["stderr"], "level": env.str("HUB_LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
+        "django.request": {"filters": ["without_path"]},
+        "django.security": {"filters": ["without_path"]},
+        # DisallowedHost and its kin, each a logger of its own; the request's log line tells of them.
+        "django.security.DisallowedHost": {"filters": ["without_path"]},
         # These two write addresses, statements and values: never below WARNING, whatever the root says.
         "urllib3": {"level": "WARNING"},
         "django.db.backends": {"level": "WARNING"},

@@ -18,7 +18,7 @@ from django.utils.text import Truncator
 from messaging import services
 from messaging.models import Attachment, Direction, DispatchState, Message, MessageStatus
 from routing.admin import BLOCKER_WORDS
-from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, CursorChangeList, badge, moment, phone
+from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, ChoiceFilter, CursorChangeList, badge, moment, phone
 from routing.admin_operations import Operation, OperationsAdmin
 from routing.errors import Refused
 from routing.models import Contact, Role, User
@@ -38,6 +38,14 @@ STATUS_TONES = {
     MessageStatus.CANCELLED: QUIET,
     MessageStatus.EXPIRED: WARN,
     MessageStatus.RECEIVED: GOOD,
+}
+SHORT_RULES = {
+    Rule.MANUAL_OVERRIDE: "override",
+    Rule.TEMPORARY_OVERRIDE: "one-time override",
+    Rule.CONTACT_TAG: "tag",
+    Rule.ASSIGNED_USER: "assigned user",
+    Rule.DEFAULT_ACCOUNT: "default",
+    Rule.ANY_AVAILABLE: "any available",
 }
 RULE_WORDS = {
     Rule.MANUAL_OVERRIDE: "{IM#N} in the text, or an account in the request",
@@ -59,6 +67,22 @@ SHOWN_PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"
 _NUMBER = re.compile(r"[0-9+().\-/ ]*[0-9][0-9+().\-/ ]*")
 
 
+class StatusFilter(ChoiceFilter):
+    """By what people see; one index has this order."""
+
+    title = "status"
+    parameter_name = "status"
+    answers = tuple((status.value, str(status.label)) for status in MessageStatus)
+
+
+class RuleFilter(ChoiceFilter):
+    """By the rule that chose the number."""
+
+    title = "rule"
+    parameter_name = "rule"
+    answers = tuple((rule.value, words) for rule, words in SHORT_RULES.items())
+
+
 def _cancel(user: User, message: Message, data: dict[str, Any]) -> str:
     services.cancel(message=message)
     return "Cancelled: it is not sent."
@@ -76,18 +100,18 @@ class MessageAdmin(OperationsAdmin, ReadOnlyAdmin):
     list_display = ("when", "direction", "contact", "from_account", "rule_words", "state", "excerpt", "location")
     list_select_related = ("contact", "account", "location")
     list_filter = (
-        "status",
+        StatusFilter,
         "direction",
-        "rule",
+        RuleFilter,
         "number_switch",
         ("location", ScopedRelatedFilter),
         ("account", ScopedRelatedFilter),
     )
     lookups = frozenset(
         {
-            "status__exact",
+            "status",
             "direction__exact",
-            "rule__exact",
+            "rule",
             "number_switch__exact",
             "location__id__exact",
             "account__id__exact",
@@ -211,7 +235,7 @@ class MessageAdmin(OperationsAdmin, ReadOnlyAdmin):
     @admin.display(description="rule")
     def rule_words(self, message: Message) -> str:
         """Which rule chose the number."""
-        return RULE_WORDS[Rule(message.rule)] if message.rule else "–"
+        return SHORT_RULES[Rule(message.rule)] if message.rule else "–"
 
     @admin.display(description="status")
     def state(self, message: Message) -> str:

@@ -101,7 +101,12 @@ class NewMessageForm(LocatedSerializer):
         trim_whitespace=False,
         help_text="Up to 18,996 characters; {IM#2} and {TEMP-IM#2} choose the account and are taken out.",
     )
-    media_urls = serializers.ListField(child=WebAddress(max_length=2000), default=list, max_length=MAX_MEDIA)
+    media_urls = serializers.ListField(
+        child=WebAddress(max_length=2000),
+        default=list,
+        max_length=MAX_MEDIA,
+        help_text="Where the provider fetches the file from. One file a message: several are `too_many_media`.",
+    )
     account = AccountName(
         default=None, allow_null=True, help_text="The account to send from, by id or index: the same as {IM#N}."
     )
@@ -243,7 +248,7 @@ class MessageAnswer(serializers.Serializer[Message]):
         """The number it went to: the contact's, or our own for a received message."""
         if message.direction == Direction.INBOUND and message.account is not None:
             return message.account.phone_number
-        return message.contact.phone_number
+        return message.contact_number
 
     def get_media_urls(self, message: Message) -> list[str]:
         """The addresses that were given with it."""

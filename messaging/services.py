@@ -156,7 +156,7 @@ def mark_read(*, message: Message) -> None:
         raise Refused("not_inbound", "Only a received message can be marked as read.", status=409)
     if message.events.filter(kind=EventKind.RECEIPT).exists():
         return
-    to, account = message.contact.phone_number, message.account
+    to, account = message.contact_number, message.account
     _ask_provider(
         account,
         Capability.MARK_READ,
@@ -273,6 +273,7 @@ def _store(
         position=NextPosition(),
         location=location,
         contact=contact,
+        contact_number=contact.phone_number,
         account_id=decision.account.id if decision.account else None,
         direction=Direction.OUTBOUND,
         text=decided.text,

@@ -192,6 +192,7 @@ class ProviderEvent(Duty):
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="provider_event_due"),
             models.Index(fields=["setup", "provider_id"], condition=~Q(provider_id=""), name="provider_event_message"),
             models.Index(fields=["location", "-received_at", "id"], name="provider_event_list"),
+            models.Index(fields=["-received_at", "id"], name="provider_event_list_of_all"),
         ]
 
     def __str__(self) -> str:

@@ -1,8 +1,10 @@
 """How admin lists look and page: badges by colour and word, and pages that never count the table."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
@@ -44,6 +46,36 @@ def set_on(at: datetime | None) -> str:
     return "not set" if at is None else f"set on {at:%-d %B %Y}"
 
 
+class ChoiceFilter(SimpleListFilter):
+    """A sidebar filter with a fixed set of answers: no query looks for the values there are."""
+
+    answers: Sequence[tuple[str, str]] = ()
+    """Value in the query string, and what is shown."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The answers."""
+        return list(self.answers)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows of the chosen answer; all of them for a value that is none."""
+        value = self.value()
+        return self.chosen(queryset, value) if value in dict(self.answers) else queryset
+
+    def chosen(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        """The rows of the answer: those whose column `parameter_name` holds it."""
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class HubChangeList(ChangeList):
+    """Django's list, which says how many results there are only where something was searched for."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """As Django's."""
+        super().get_results(request)
+        if not self.query:
+            self.full_result_count = self.result_count
+
+
 class CursorChangeList(ChangeList):
     """A list in one fixed order that goes on with "older", for tables that only grow.
 
@@ -76,7 +108,7 @@ class CursorChangeList(ChangeList):
             self.older = self.get_query_string({BEFORE: self._cursor_of(page[-1])})
         self.result_list = page
         self.result_count = len(page)
-        self.full_result_count = None
+        self.full_result_count = len(page)
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all = False

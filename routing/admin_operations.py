@@ -118,6 +118,8 @@ class OperationsAdmin(FormPageMixin, LocationScopedAdmin):
             for item in self.operations
             if obj is not None and item.shown(obj) and self._permitted(request, item, obj)
         ]
+        # Who saves wants to see what was saved.
+        context["show_save_and_add_another"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
     def operation_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:

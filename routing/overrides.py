@@ -54,7 +54,7 @@ _INTENDED_INDEX: Final = re.compile(rf"IM{_GAP}([0-9]{{1,6}})(?![0-9])", _FLAGS)
 _PUNCTUATION: Final = re.compile(r"(?![.,][0-9]|[:;][-']?(?:[()\[\]*/|\\]|[DPpOo3](?!\w)))[.,:;!?…)\]。，、！？：；]")
 
 
-class TextRefused(ValueError):  # noqa: N818
+class TextRefused(ValueError):
     """A text that cannot be sent as it is.
 
     `code` is stable: `override_malformed`, `override_conflict`, `text_too_long` or `empty_message`. `detail` is for

@@ -19,7 +19,7 @@ _FICTIONAL: Final = "+1555"
 _CHARGED: Final = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST})
 
 
-class InvalidPhone(ValueError):  # noqa: N818
+class InvalidPhone(ValueError):
     """A text that names no phone number a message could go to; `detail` says why and never repeats the text."""
 
     code = "invalid_phone"

@@ -16,13 +16,15 @@ from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.contenttypes.models import ContentType
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
+from django.db.models import BooleanField, Field, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from routing.admin_lists import HubChangeList
 from routing.models import Location, Role, User
 
 
@@ -75,12 +77,20 @@ def members_of(ids: Collection[UUID] | None) -> QuerySet[User]:
     return users if ids is None else users.filter(memberships__location__in=ids).distinct()
 
 
+def offer_members(form: "forms.ModelForm[Any]", name: str) -> None:
+    """Narrow the field to members of the object's location; whoever stands there already may stay."""
+    field: Any = form.fields[name]
+    members = members_of([form.instance.location_id])
+    stands_there = getattr(form.instance, f"{name}_id")
+    field.queryset = User.objects.filter(Q(pk__in=members.values("pk")) | Q(pk=stands_there)).order_by("username")
+
+
 def choices_of(model: type[Model], user: User, least: Least) -> QuerySet[Any]:
     """The objects of `model` that the user may choose where they are at least `least`; none of a model unknown here."""
     ids = location_ids(user, least)
     if model is User:
         return members_of(ids)
-    rows: QuerySet[Any] = model._default_manager.all()  # noqa: SLF001
+    rows: QuerySet[Any] = model._default_manager.all()
     if not hasattr(rows, "location_path"):
         return rows.none()
     return rows if ids is None else rows.filter(**{f"{rows.location_path}__in": ids})
@@ -124,7 +134,9 @@ class ByMembership(BaseModelAdmin):  # type: ignore[type-arg]
 
     def permits(self, request: HttpRequest, least: Least, obj: Any = None) -> bool:
         """Whether the user is `least` where the object is; without an object, whether in any location at all."""
-        user = user_of(request)
+        user = request.user
+        if not isinstance(user, User):
+            return False  # the sign-in page asks too
         if obj is not None:
             return may(user, least, self.location_of(obj))
         ids = location_ids(user, least)
@@ -214,6 +226,8 @@ def _scope_findings(admin_obj: Any) -> list[CheckMessage]:
         field = get_fields_from_path(admin_obj.model, item)[-1] if isinstance(item, str) else None
         if isinstance(field, ForeignKey | ManyToManyField):
             error(6, f"The filter {item} names rows of other locations.", "Use ScopedRelatedFilter.")
+        elif isinstance(field, Field) and not (isinstance(field, BooleanField) or field.choices):
+            error(7, f"The filter {item} reads the table for the values there are.", "Use a ChoiceFilter.")
     return found
 
 
@@ -231,6 +245,16 @@ class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-
     list_max_show_all = 100
     # Without a bar of actions Django's list page carries an inline style, which the content security policy forbids.
     actions_on_top = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The hub's list."""
+        return HubChangeList
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the location, for those who have one only."""
+        columns = super().get_list_display(request)
+        ids = user_of(request).location_ids
+        return columns if ids is None or len(ids) != 1 else [name for name in columns if name != "location"]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Only what is listed: any column that can be compared can be read, one character after the other."""

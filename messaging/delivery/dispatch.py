@@ -105,7 +105,7 @@ def _outgoing(message: Message, begun: Begun, setup: Setup, adapter: Adapter) ->
         callback = f"{provisioning.webhook_url(setup)}{begun.token}/"
     attachment = message.attachments.order_by("order").first()
     return Outgoing(
-        to=message.contact.phone_number,
+        to=message.contact_number,
         from_number=message.sender.phone_number,
         text=message.text,
         idempotency_key=str(message.pk),

@@ -59,7 +59,7 @@ def _sought(message: Message) -> Sought:
     first = message.attempts.aggregate(at=Min("started_at"))["at"] or message.created_at
     attachment = message.attachments.order_by("order").first()
     return Sought(
-        to=message.contact.phone_number,
+        to=message.contact_number,
         from_number=message.sender.phone_number,
         text=message.text,
         media_url=attachment.url if attachment else None,

@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('position', models.BigIntegerField(editable=False, unique=True)),
+                ('contact_number', models.CharField(max_length=16)),
                 ('direction', models.CharField(choices=[('outbound', 'outbound'), ('inbound', 'inbound')], max_length=8)),
                 ('text', models.TextField(blank=True)),
                 ('send_style', models.CharField(blank=True, max_length=32)),

@@ -126,6 +126,8 @@ class Message(models.Model):
         db_constraint=False,
         db_index=False,
     )
+    # The contact's number when the message was accepted; the contact may have another by now.
+    contact_number = models.CharField(max_length=16)
     direction = models.CharField(max_length=8, choices=Direction)
     text = models.TextField(blank=True)
     send_style = models.CharField(max_length=32, blank=True)

@@ -138,6 +138,10 @@ class Migration(migrations.Migration):
             model_name='providerevent',
             index=models.Index(fields=['location', '-received_at', 'id'], name='provider_event_list'),
         ),
+        migrations.AddIndex(
+            model_name='providerevent',
+            index=models.Index(fields=['-received_at', 'id'], name='provider_event_list_of_all'),
+        ),
         migrations.AddConstraint(
             model_name='providerevent',
             constraint=models.UniqueConstraint(fields=('setup', 'dedup_key'), name='provider_event_once'),

@@ -16,7 +16,6 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from routing.constraints import SameLocation
 
-
 Row = TypeVar("Row", bound=models.Model)
 
 

@@ -119,7 +119,13 @@ def test_a_new_contact_is_offered_the_users_of_the_one_location(ours: World) -> 
 
 def test_contacts_are_found_by_name_and_by_number_however_written(client: Client, ours: World) -> None:
     make_contact(ours.location, name="Zoe Other", phone_number="+14155550123")
-    for words, found in (("zoe", True), ("(415) 555-0123", True), ("5550123", True), ("Patient", False), ("999", False)):
+    for words, found in (
+        ("zoe", True),
+        ("(415) 555-0123", True),
+        ("5550123", True),
+        ("Patient", False),
+        ("999", False),
+    ):
         assert ("Zoe Other" in client.get(url("contact"), {"q": words}).content.decode()) is found, words
     page = client.get(url("contact"), {"opted_out": "yes"}).content.decode()
     assert "Zoe Other" not in page

@@ -43,7 +43,7 @@ def inbound(world: World, text: str = "hi there") -> Message:
         dispatch_state=DispatchState.RECEIVED,
         text=text,
     )
-    message.position = NextPosition()  # type: ignore[assignment]
+    message.position = NextPosition()
     message.save(force_insert=True)
     return Message.objects.get(pk=message.pk)
 
@@ -67,7 +67,6 @@ def test_the_decision_is_told_in_words(client: Client, ours: World) -> None:
         "default of the location cannot send line blocked 1",
         "any account that can send chosen 3",
     ]
-    assert not [r for r in rules if r not in told], told[300:]
     places = [told.index(rule) for rule in rules]
     assert places == sorted(places)
     for warning in message.trace["warnings"]:
@@ -169,13 +168,15 @@ def test_the_list_goes_on_with_older_ones_and_counts_nothing(client: Client, our
     address, pages = url("message"), 0
     while address:
         pages += 1
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             content = client.get(address).content.decode()
         assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
         seen += re.findall(r"number \d{3}", content)
         older = re.search(r'href="(\?before=[^"]+)" rel="next"', content)
         address = url("message") + older[1] if older else ""
-        assert ('>Newest</a>' in content) is (pages > 1)
+        assert (">Newest</a>" in content) is (pages > 1)
     assert pages == 3
     assert seen == [f"number {number:03}" for number in reversed(range(119))]
 
@@ -184,10 +185,10 @@ def test_filters_are_kept_on_the_way_to_older_ones(client: Client, ours: World) 
     for number in range(60):
         make_message(ours.location, ours.contact, "{IM#9} failed" if number % 2 else "fine")
         make_message(ours.location, ours.contact, "{IM#9} failed")
-    content = client.get(url("message"), {"status__exact": "failed"}).content.decode()
+    content = client.get(url("message"), {"status": "failed"}).content.decode()
     older = re.search(r'href="(\?[^"]+)" rel="next"', content)
     assert older
-    assert "status__exact=failed" in older[1]
+    assert "status=failed" in older[1]
     following = client.get(url("message") + older[1].replace("&amp;", "&")).content.decode()
     assert following.count(">failed</span>") == 40
     # A filter's link begins at the newest again.
@@ -224,7 +225,7 @@ def test_fetched_media_is_handed_out_safely(
     attachment.file.save("x", ContentFile(b"bytes"))
     door = url("message", "attachment", attachment.message_id, 0)
     answer = client.get(door)
-    assert b"".join(answer) == b"bytes"  # type: ignore[arg-type]
+    assert b"".join(answer) == b"bytes"
     assert answer["Content-Type"] == (content_type if shown else "application/octet-stream")
     assert answer["Content-Disposition"].startswith("inline" if shown else "attachment")
     assert answer["X-Content-Type-Options"] == "nosniff"

@@ -153,6 +153,12 @@ def test_a_role_in_one_location_is_none_in_another(ours: World, theirs: World) -
     """Admin there, viewer here: actions change there only."""
     Membership.objects.create(user=ours.viewer, location=theirs.location, role="admin")
     client = sign_in(ours.viewer)
+    both = [str(ours.message.pk), str(theirs.message.pk)]
+    client.post(url("message"), {"action": "cancel", "_selected_action": both})
+    ours.message.refresh_from_db()
+    theirs.message.refresh_from_db()
+    assert (ours.message.status, theirs.message.status) == ("queued", "cancelled")
+
     both = [str(ours.account.pk), str(theirs.account.pk)]
     client.post(url("account"), {"action": "disable", "_selected_action": both})
     ours.account.refresh_from_db()

@@ -54,7 +54,13 @@ def check(client: Client, pages: list[str], unwanted: list[bytes]) -> None:
 
 def test_no_page_shows_a_stored_secret(ours: World, guarded: Setup, operator: User) -> None:
     event = make_event(guarded)
-    pages = [url("setup"), url("providerevent"), url("providerevent", "change", event.pk), "/admin/", url("setup", "add")]
+    pages = [
+        url("setup"),
+        url("providerevent"),
+        url("providerevent", "change", event.pk),
+        "/admin/",
+        url("setup", "add"),
+    ]
     pages += [url("setup", page, guarded.pk) for page in ("change", "history")]
     pages += [operation("setup", guarded.pk, item.name) for item in admin.site.get_model_admin(Setup).operations]  # type: ignore[attr-defined]
     pages += [url("account", "change", ours.account.pk), url("apikey", "change", ours.api_key.pk)]

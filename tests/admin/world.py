@@ -61,9 +61,7 @@ def make_event(setup: Setup, *, body: bytes = b'{"a": 1}', type: str = "line_ass
 
 def make_message(location: Location, contact: Contact, text: str = "hello", **wanted: Any) -> Message:
     """An outbound message, decided and stored as the API does it."""
-    return send(
-        location=location, wanted=NewMessage(to=contact.phone_number, text=text, **wanted), now=timezone.now()
-    )
+    return send(location=location, wanted=NewMessage(to=contact.phone_number, text=text, **wanted), now=timezone.now())
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,7 @@ def make_world(mark: str) -> World:
     )
     setup = make_setup(location, business_name=f"Business {mark}", label=f"Label {mark}")
     account = make_account(location, label=f"Desk {mark}", default=True, user=agent)
+    location = Location.objects.get(pk=location.pk)  # it has a default now
     line = make_line(setup, account=account, request_id=f"request-{mark}")
     contact = make_contact(location, name=f"Patient {mark}", tags=(f"vip {mark}",), assigned_user=agent)
     event = make_event(setup, body=f'{{"content": "body {mark}"}}'.encode(), detail=f"detail {mark}")

@@ -38,7 +38,7 @@ CORPUS = {
     "a float without end": (body(metadata='{"a": 1e400}'), "invalid_json"),
     "5,000 digits": (body(metadata='{"a": ' + "9" * 5000 + "}"), "invalid_json"),
     "21 digits": (body(metadata='{"a": ' + "9" * 21 + "}"), "invalid_json"),
-    "a name twice": (body() [:-1] + b', "to": "+15559990002"}', "invalid_json"),
+    "a name twice": (body()[:-1] + b', "to": "+15559990002"}', "invalid_json"),
     "a name twice in metadata": (body(metadata='{"a": 1, "a": 2}'), "invalid_json"),
     "100,000 brackets": (b"[" * 100_000, "invalid_json"),
     "100,000 objects": (b'{"a":' * 100_000, "invalid_json"),
@@ -123,7 +123,8 @@ def test_brackets_inside_strings_are_text(api, clinic):
     assert answer.json()["text"] == text
 
 
-IDS = ["x", "1", "%00", "%0A", "..%2F", "%F0%9F%98%80", "0" * 5000, "{id}%20", "{hex}", "urn:uuid:{id}", "{{{id}}}", "None"]
+IDS = ["x", "1", "%00", "%0A", "..%2F", "%F0%9F%98%80", "0" * 5000, "None"]
+IDS += ["{id}%20", "{hex}", "urn:uuid:{id}", "{{{id}}}"]  # other ways to write one that is there
 
 
 @pytest.mark.parametrize("given", IDS)

@@ -32,9 +32,7 @@ def fill(clinic, count):
             trace={"decision": "selected"},
         )
         Attachment.objects.create(location=clinic.location, message=message, url="https://example.com/a.png")
-        MessageEvent.objects.create(
-            location=clinic.location, message=message, kind=EventKind.SENT, at=timezone.now()
-        )
+        MessageEvent.objects.create(location=clinic.location, message=message, kind=EventKind.SENT, at=timezone.now())
 
 
 # One for the key, one for the rows, and one for each kind of thing that hangs on them.
@@ -62,7 +60,7 @@ def test_forward_and_back_again_every_row_once(clinic, api, resource):
         page = api.get(url).json()
         pages.append([row["id"] for row in page["results"]])
         last, url = page, page["next"]
-    assert sum(pages, []) == everything
+    assert [row for page in pages for row in page] == everything
     assert {len(page) for page in pages[:-1]} == {3}
     back = [pages[-1]]
     while last["previous"]:

@@ -1,5 +1,7 @@
 """What each thing that can happen at the provider means for the message: never lost, never sent twice."""
 
+from collections.abc import Callable
+
 import pytest
 from django.conf import LazySettings
 
@@ -17,6 +19,11 @@ GOOD = "+12125550100"
 def times_sent(hub: Hub, number: str) -> int:
     """How often the provider took a message to the number on."""
     return len([one for one in hub.sandbox.ledger() if one.number == number])
+
+
+def not_sent_times(message: Message, count: int) -> Callable[[], bool]:
+    """Whether so many attempts at the message ended without sending it."""
+    return lambda: message.attempts.filter(outcome="not_sent").count() == count
 
 
 @pytest.mark.parametrize("fault", ["duplicated", "reordered", "early", "read", "other_from", None])
@@ -147,7 +154,7 @@ def test_a_message_that_was_held_back_twice_is_sent_once(hub: Hub) -> None:
     number = magic_number("rate_limited_twice")
     message = hub.send(number)
     for tries in (1, 2):
-        hub.work_until(lambda tries=tries: message.attempts.filter(outcome="not_sent").count() == tries)
+        hub.work_until(not_sent_times(message, tries))
         Message.objects.filter(pk=message.pk).update(due_at=message.created_at)
     hub.work_until_status(message, "delivered")
     assert times_sent(hub, number) == 1

@@ -98,6 +98,11 @@ def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
         worker.process.wait()
 
 
+def sent_at_least(hub: Hub, count: int) -> Callable[[], bool]:
+    """Whether the provider has taken on so many messages."""
+    return lambda: len(hub.sandbox.ledger()) >= count
+
+
 @pytest.mark.usefixtures("slow_answers")
 def test_killed_in_the_middle_of_200_messages_it_loses_none_and_sends_none_twice(
     hub: Hub, start_worker: StartWorker
@@ -112,7 +117,7 @@ def test_killed_in_the_middle_of_200_messages_it_loses_none_and_sends_none_twice
     landed = 0
     for target in (30, 80, 130):
         worker = start_worker("--concurrency", "8")
-        wait_until(lambda target=target: len(hub.sandbox.ledger()) >= target)
+        wait_until(sent_at_least(hub, target))
         worker.end(signal.SIGKILL)
         landed += Message.objects.filter(dispatch_state=DispatchState.SENDING).count()
     assert landed >= 3, "the kills did not land while calls were in flight; nothing was proven"
