@@ -2,8 +2,10 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from imessage_hub.demo import environment as env
@@ -30,12 +32,27 @@ def main() -> int:
     variables = env.environment(web_port=env.free_port(0), sandbox_port=env.free_port(0))
     with Processes(variables, env.FILES) as processes, sync_playwright() as playwright:
         clinic = bring_up(processes, variables)
-        send_all(Client(variables["HUB_PUBLIC_URL"], clinic["api_key"]), clinic)
+        api = Client(variables["HUB_PUBLIC_URL"], clinic["api_key"])
+        send_all(api, clinic)
+        _converse(variables["SENDBLUE_BASE_URL"], api, clinic)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         _phones(browser, variables["SENDBLUE_BASE_URL"])
         _admin(browser, variables["HUB_PUBLIC_URL"], clinic, variables["HUB_DEMO_PASSWORD"])
     sys.stdout.write(f"{json.dumps(sorted(path.name for path in PICTURES.glob('*.png')))}\n")
     return 0
+
+
+def _converse(phones: str, api: Client, clinic: dict[str, str]) -> None:
+    """A conversation with a question and an answer, so that the phones have something to show."""
+    said = [("front", "nobody", "Can I park behind the building?"), ("billing", "tagged", "Got it, I'll pay today.")]
+    accounts = {account["label"].split()[0].lower(): account for account in api.get("accounts/")["results"]}
+    for label, who, text in said:
+        body = {"line": accounts[label]["phone_number"], "customer": clinic[who], "text": text}
+        requests.post(f"{phones}/_sandbox/reply", json=body, timeout=10).raise_for_status()
+    answer = {"to": clinic["nobody"], "text": "Yes, the first two hours are free. See you tomorrow at 9!"}
+    sent = api.post("messages/", answer)
+    while api.get(f"messages/{sent['id']}/")["status"] != "delivered":
+        time.sleep(0.1)
 
 
 def _page(browser: Browser, *, dark: bool = False) -> Page:
@@ -45,7 +62,10 @@ def _page(browser: Browser, *, dark: bool = False) -> Page:
 def _phones(browser: Browser, url: str) -> None:
     page = _page(browser)
     page.goto(url)
+    for name in ("0101", "0103", "0102"):
+        page.locator("#phones").get_by_role("button", name=name).first.click()
     page.get_by_text("Delivered").first.wait_for()
+    page.mouse.move(0, 0)
     page.screenshot(path=PICTURES / "phones.png")
 
 
@@ -56,7 +76,7 @@ def _admin(browser: Browser, hub: str, clinic: dict[str, str], password: str) ->
     page.fill("#id_password", password)
     page.click("[type=submit]")
     page.goto(f"{hub}/admin/provisioning/setup/{clinic['pending_setup']}/change/")
-    page.screenshot(path=PICTURES / "setup.png")
+    page.screenshot(path=PICTURES / "setup.png", full_page=True)
 
 
 if __name__ == "__main__":

@@ -205,8 +205,8 @@ class SetupAdmin(OperationsAdmin):
     fieldsets = (
         (None, {"fields": ("business_name", "label", "location", "provider", "area_code")}),
         ("State", {"fields": ("state", "meaning", "problem_words", "lines_read", "reference")}),
-        ("Secrets", {"fields": ("credentials", "webhook_secret_set", "webhooks_registered")}),
-        ("History", {"fields": ("recent_events", "created", "created_by", "closed")}),
+        ("Secrets", {"fields": ("credentials", "webhook_secret_set", "webhooks_registered"), "classes": ("collapse",)}),
+        ("History", {"fields": ("recent_events", "created", "created_by", "closed"), "classes": ("collapse",)}),
     )
     operations = (
         Operation(
