@@ -244,6 +244,22 @@ class MessageAnswer(serializers.Serializer[Message]):
     failed_code = TextOrNull(help_text="The provider's code for why it failed.")
     created_at = serializers.DateTimeField()
 
+    def get_fields(self) -> dict[str, Any]:
+        """With `from` beside `to`; the word is taken in Python."""
+        fields: dict[str, Any] = super().get_fields()
+        ordered = {}
+        for name, field in fields.items():
+            if name == "to":
+                ordered["from"] = serializers.SerializerMethodField(method_name="get_from")
+            ordered[name] = field
+        return ordered
+
+    def get_from(self, message: Message) -> str | None:
+        """The number it left from; null where no account was found."""
+        if message.direction == Direction.INBOUND:
+            return message.contact_number
+        return message.account.phone_number if message.account else None
+
     def get_to(self, message: Message) -> str:
         """The number it went to: the contact's, or our own for a received message."""
         if message.direction == Direction.INBOUND and message.account is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from messaging.models import Direction, DispatchState, Message
+from messaging.models.messages import NextPosition
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Credentials, Health
 from routing import services as routing
@@ -95,6 +97,24 @@ def make_contact(
     if tags:
         routing.set_tags(contact=contact, names=tags)
     return contact
+
+
+def make_message(contact: Contact, *, account: Account | None, received: bool = False, **columns: Any) -> Message:
+    """A message of the contact as it stands in the queue, or one that was received; `columns` as wished."""
+    state = DispatchState.RECEIVED if received else DispatchState.QUEUED
+    return Message.objects.create(
+        **{
+            "position": NextPosition(),
+            "location_id": contact.location_id,
+            "contact": contact,
+            "contact_number": contact.phone_number,
+            "account": account,
+            "direction": Direction.INBOUND if received else Direction.OUTBOUND,
+            "dispatch_state": state,
+            "due_at": None if received else timezone.now(),
+        }
+        | columns
+    )
 
 
 def make_api_key(

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import pytest
 from django.core.files.base import ContentFile
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, Direction, DispatchState, Message
-from messaging.models.messages import NextPosition
+from messaging.models import Attachment, Message
 from routing.models import Account, Contact, Location
-from tests.factories import make_api_key, make_clinic, make_contact, make_location
+from tests.factories import make_api_key, make_clinic, make_contact, make_location, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 CANARY = "CANARY"
@@ -37,18 +35,8 @@ def theirs(db, settings, tmp_path):
     clinic = make_clinic(f"{CANARY} clinic")
     Account.objects.filter(pk=clinic.account.pk).update(label=f"{CANARY} desk", user=clinic.agent)
     contact = make_contact(clinic.location, name=f"{CANARY} Doe", tags=(CANARY,))
-    rows = {"location": clinic.location, "contact": contact, "account": clinic.account, "text": CANARY}
-    sent = Message.objects.create(
-        **rows,
-        position=NextPosition(),
-        direction=Direction.OUTBOUND,
-        dispatch_state=DispatchState.QUEUED,
-        due_at=timezone.now(),
-        trace={"sentence": CANARY},
-    )
-    received = Message.objects.create(
-        **rows, position=NextPosition(), direction=Direction.INBOUND, dispatch_state=DispatchState.RECEIVED
-    )
+    sent = make_message(contact, account=clinic.account, text=CANARY, trace={"sentence": CANARY})
+    received = make_message(contact, account=clinic.account, text=CANARY, received=True)
     attachment = Attachment(location=clinic.location, message=received, url="https://example.com/a")
     attachment.file.save("canary.txt", ContentFile(CANARY.encode()))
     return Theirs(clinic, sent, received)

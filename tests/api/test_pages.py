@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from messaging.models import Attachment, Direction, DispatchState, EventKind, Message, MessageEvent
-from messaging.models.messages import NextPosition
+from messaging.models import Attachment, DispatchState, EventKind, Message, MessageEvent
 from routing.models import Contact
-from tests.factories import make_account, make_contact, make_line, make_setup
+from tests.factories import make_account, make_contact, make_line, make_message, make_setup
 
 
 def fill(clinic, count):
@@ -21,12 +20,9 @@ def fill(clinic, count):
         setup = make_setup(clinic.location)
         make_line(setup, account=account)
         make_line(setup, phone_number=None)
-        message = Message.objects.create(
-            position=NextPosition(),
-            location=clinic.location,
-            contact=contact,
+        message = make_message(
+            contact,
             account=account,
-            direction=Direction.OUTBOUND,
             text=f"hello {number}",
             dispatch_state=DispatchState.ACCEPTED,
             trace={"decision": "selected"},

@@ -22,12 +22,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, Direction, DispatchState, EventKind, Message, MessageEvent
-from messaging.models.messages import NextPosition
+from messaging.models import Attachment, EventKind, Message, MessageEvent
 from provisioning import providers
 from provisioning.providers.base import Capability, Credentials
 from routing.models import Account, Contact
-from tests.factories import Clinic, make_account, make_clinic, make_contact, make_line
+from tests.factories import Clinic, make_account, make_clinic, make_contact, make_line, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 CHECKS = [
@@ -65,15 +64,7 @@ def furnished(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Clinic
     contact = make_contact(
         clinic.location, name="spare", tags=("vip",), assigned_user=clinic.agent, last_account=clinic.account
     )
-    rows: dict[str, Any] = {"location": clinic.location, "contact": contact, "account": clinic.account}
-    received = Message.objects.create(
-        **rows,
-        position=NextPosition(),
-        direction=Direction.INBOUND,
-        dispatch_state=DispatchState.RECEIVED,
-        text="hello",
-        service="imessage",
-    )
+    received = make_message(contact, account=clinic.account, received=True, text="hello", service="imessage")
     Attachment.objects.create(
         location=clinic.location, message=received, url="https://provider.example/a", content_type="image/png", size=4
     )

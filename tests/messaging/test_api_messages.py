@@ -8,32 +8,21 @@ from django.utils import timezone
 
 from messaging import services
 from messaging.models import Attachment, Direction, DispatchState, EventKind, Message, MessageEvent
-from messaging.models.messages import NextPosition
 from provisioning.providers.base import Capability, Rejected, Unavailable
 from routing import services as routing
 from routing.models import Account
-from tests.factories import make_account, make_contact
+from tests.factories import make_account, make_contact, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 MESSAGES = "/api/v1/messages/"
 
 
-def make_message(clinic, **columns):
-    columns = {
-        "location": clinic.location,
-        "contact": clinic.contact,
-        "account": clinic.account,
-        "direction": Direction.OUTBOUND,
-        "dispatch_state": DispatchState.QUEUED,
-        "due_at": timezone.now(),
-    } | columns
-    return Message.objects.create(position=NextPosition(), **columns)
+def queue(clinic, contact=None, account=None, **columns):
+    return make_message(contact or clinic.contact, account=account or clinic.account, **columns)
 
 
 def receive(clinic, text="hello", **columns):
-    return make_message(
-        clinic, direction=Direction.INBOUND, dispatch_state=DispatchState.RECEIVED, due_at=None, text=text, **columns
-    )
+    return make_message(clinic.contact, account=clinic.account, received=True, text=text, **columns)
 
 
 # --- list and detail --------------------------------------------------------------------------------------------------
@@ -41,13 +30,14 @@ def test_a_received_message_shows_who_wrote_to_whom(clinic, api):
     body = api.get(f"{MESSAGES}{receive(clinic).pk}/").json()
     assert (body["direction"], body["status"]) == ("inbound", "received")
     assert body["to"] == clinic.account.phone_number
+    assert body["from"] == clinic.contact.phone_number
     assert body["contact"] == str(clinic.contact.pk)
     assert (body["routing"], body["media_urls"], body["attachments"]) == (None, [], [])
 
 
 def test_facts_and_events_are_told(clinic, api):
     moment = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-    message = make_message(
+    message = queue(
         clinic,
         dispatch_state=DispatchState.ACCEPTED,
         accepted_at=moment,
@@ -71,7 +61,7 @@ def test_facts_and_events_are_told(clinic, api):
 
 
 def test_the_newest_comes_first(clinic, api):
-    made = [make_message(clinic) for _ in range(3)]
+    made = [queue(clinic) for _ in range(3)]
     ids = [row["id"] for row in api.get(MESSAGES).json()["results"]]
     assert ids == [str(message.pk) for message in reversed(made)]
 
@@ -80,7 +70,7 @@ def test_messages_are_found_by_what_is_known_of_them(clinic, api):
     other = make_contact(clinic.location, name="Zoë Quill", phone_number="+14155552671")
     account = make_account(clinic.location)
     old = timezone.now() - timedelta(days=9)
-    wanted = make_message(
+    wanted = queue(
         clinic,
         contact=other,
         account=account,
@@ -118,13 +108,13 @@ def test_messages_are_found_by_what_is_known_of_them(clinic, api):
 
 @pytest.mark.parametrize("method", ["patch", "put", "delete"])
 def test_a_message_is_never_changed_or_forgotten(clinic, api, method):
-    assert getattr(api, method)(f"{MESSAGES}{make_message(clinic).pk}/", {}).status_code == 405
+    assert getattr(api, method)(f"{MESSAGES}{queue(clinic).pk}/", {}).status_code == 405
 
 
 # --- cancel -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("state", [DispatchState.QUEUED, DispatchState.SCHEDULED, DispatchState.CLAIMED])
 def test_what_waits_can_be_cancelled_once(clinic, api, state):
-    message = make_message(clinic, dispatch_state=state)
+    message = queue(clinic, dispatch_state=state)
     answer = api.post(f"{MESSAGES}{message.pk}/cancel/")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     assert api.get(f"{MESSAGES}{message.pk}/").json() == answer.json()
@@ -135,7 +125,7 @@ def test_what_waits_can_be_cancelled_once(clinic, api, state):
 @pytest.mark.parametrize("state", ["sending", "accepted", "rejected", "uncertain", "cancelled", "expired", "received"])
 def test_what_may_have_left_cannot_be_cancelled(clinic, api, state):
     direction = Direction.INBOUND if state == "received" else Direction.OUTBOUND
-    message = make_message(clinic, dispatch_state=state, direction=direction)
+    message = queue(clinic, dispatch_state=state, direction=direction)
     answer = api.post(f"{MESSAGES}{message.pk}/cancel/")
     assert (answer.status_code, answer.json()["code"]) == (409, "not_cancellable")
     message.refresh_from_db()
@@ -181,7 +171,7 @@ def test_a_received_message_is_marked_as_read_once(clinic, api, messenger):
 
 
 def test_a_sent_message_cannot_be_marked_as_read(clinic, api, messenger):
-    answer = api.post(f"{MESSAGES}{make_message(clinic).pk}/mark-read/")
+    answer = api.post(f"{MESSAGES}{queue(clinic).pk}/mark-read/")
     assert (answer.status_code, answer.json()["code"]) == (409, "not_inbound")
     assert messenger.asked == []
 
