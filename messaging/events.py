@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from messaging import consent
@@ -26,6 +27,7 @@ from provisioning.providers.base import (
     ProviderError,
     StatusEvent,
     TypingEvent,
+    UnknownEvent,
 )
 from routing.models import Account, Contact
 from routing.phones import InvalidPhone, parse_possible_phone
@@ -35,6 +37,10 @@ log = structlog.get_logger("hub.events")
 
 GIVE_UP_AFTER = timedelta(hours=24)
 """How long an event waits for what it speaks of: our own answer, or a line's number."""
+LONGEST_WAIT = timedelta(minutes=5)
+"""Between two tries: what was waited for may come at any moment, and somebody looks for a reply."""
+MAX_FILES = 50
+"""Of one received message; no phone sends as many, and the hub fetches none for somebody's joke."""
 TYPING_LASTS = timedelta(seconds=60)
 
 FACT_COLUMNS = {
@@ -45,11 +51,17 @@ FACT_COLUMNS = {
 }
 
 Result = tuple[EventOutcome, str]
-E = TypeVar("E")
 
 
-class Waits(Exception):  # noqa: N818
-    """What the event speaks of is not known yet; it is tried again later. The text says what it waits for."""
+class Waits(Exception):
+    """What the event speaks of is not known yet; it is tried again later. The text says what it waits for.
+
+    `in_vain` is what becomes of it when that never comes.
+    """
+
+    def __init__(self, detail: str, *, in_vain: EventOutcome = EventOutcome.IGNORED) -> None:
+        super().__init__(detail)
+        self.in_vain = in_vain
 
 
 def take_due(limit: int) -> list[ProviderEvent]:
@@ -69,7 +81,7 @@ def apply(event: ProviderEvent) -> None:
         if timezone.now() - event.received_at < GIVE_UP_AFTER:
             finish(event, due_in=_backoff(event.attempts), detail=str(waits))
             return
-        outcome, detail = EventOutcome.IGNORED, f"Given up: {waits}"
+        outcome, detail = waits.in_vain, f"Given up: {waits}"
     except ProviderError as error:
         finish(event, due_in=_backoff(event.attempts), detail=f"{error.code}")
         return
@@ -78,7 +90,7 @@ def apply(event: ProviderEvent) -> None:
 
 
 def _backoff(attempts: int) -> timedelta:
-    return timedelta(seconds=min(2 ** min(attempts, 12), 3600))
+    return min(timedelta(seconds=2 ** min(attempts, 12)), LONGEST_WAIT)
 
 
 def _apply(event: ProviderEvent) -> Result:
@@ -98,6 +110,8 @@ def _apply_part(event: ProviderEvent, part: Any) -> Result:
         (TypingEvent, _typing),
         (LineHint, _line_hint),
     ]
+    if event.attempt_id is not None and not isinstance(part, StatusEvent | UnknownEvent):
+        return EventOutcome.CONFLICT, "At a message's own address only its statuses are believed."
     for kind, handle in handlers:
         if isinstance(part, kind):
             return handle(event, part)
@@ -105,7 +119,8 @@ def _apply_part(event: ProviderEvent, part: Any) -> Result:
 
 
 def _line_hint(event: ProviderEvent, hint: LineHint) -> Result:
-    return provisioning.apply_line_hint(event=event, hint=hint), ""
+    outcome = provisioning.apply_line_hint(event=event, hint=hint)
+    return outcome, event.detail
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
@@ -120,7 +135,14 @@ def _status(event: ProviderEvent, status: StatusEvent) -> Result:
                     outbox.note_accepted(message, accepted, at=status.at)
             except IntegrityError:
                 return EventOutcome.CONFLICT, "The callback names the id of another message."
-        return record_fact(message, status, event=event)
+        result = record_fact(message, status, event=event)
+    if event.attempt_id is not None and not _has_id(message, status.provider_id):
+        return EventOutcome.CONFLICT, "The message has another id at the provider: it may have been sent twice."
+    return result
+
+
+def _has_id(message: Message, provider_id: str) -> bool:
+    return Message.objects.filter(pk=message.pk, provider_id=storable(provider_id)).exists()
 
 
 def _message_of(event: ProviderEvent, status: StatusEvent) -> Message:
@@ -171,9 +193,9 @@ def record_fact(message: Message, status: StatusEvent, *, event: ProviderEvent |
 
 # --- inbound ----------------------------------------------------------------------------------------------------------
 def _inbound(event: ProviderEvent, inbound: InboundEvent) -> Result:
-    account = _account_of(event.setup, inbound.line_number)
     if inbound.group_id:
         return EventOutcome.CONFLICT, "A group message: the hub converses with one contact at a time."
+    account = _account_of(event.setup, inbound.line_number)
     try:
         sender = parse_possible_phone(inbound.from_number, region=event.setup.location.region)
     except InvalidPhone:
@@ -187,11 +209,14 @@ def _inbound(event: ProviderEvent, inbound: InboundEvent) -> Result:
             _store_inbound(contact, account, inbound, now)
             note_last_account(contact_id=contact.pk, account_id=account.pk)
             TypingNotice.objects.filter(contact=contact, account=account).delete()
-            consent.apply(contact=contact, account=account, text=inbound.text, now=now)
+            consent.apply(contact=contact, account=account, text=inbound.text, said_at=inbound.at, now=now)
     except IntegrityError:
-        if Message.objects.filter(account=account, provider_id=storable(inbound.provider_id)).exists():
-            return EventOutcome.IGNORED, "Stored already."
-        raise
+        there = Message.objects.filter(account=account, provider_id=storable(inbound.provider_id)).first()
+        if there is None:
+            raise
+        if there.direction != Direction.INBOUND:
+            return EventOutcome.CONFLICT, "A message that was sent has the same id at the provider."
+        return EventOutcome.IGNORED, "Stored already."
     return EventOutcome.APPLIED, ""
 
 
@@ -200,6 +225,7 @@ def _store_inbound(contact: Contact, account: Account, inbound: InboundEvent, no
         position=NextPosition(),
         location=contact.location,
         contact=contact,
+        contact_number=contact.phone_number,
         account=account,
         direction=Direction.INBOUND,
         text=storable(inbound.text),
@@ -211,52 +237,56 @@ def _store_inbound(contact: Contact, account: Account, inbound: InboundEvent, no
     )
     Attachment.objects.bulk_create(
         [
-            Attachment(location=contact.location, message=message, order=order, url=storable(url)[:2000], due_at=now)
-            for order, url in enumerate(inbound.media_urls)
+            Attachment(location=contact.location, message=message, order=order, url=storable(url)[:2000], due_at=Now())
+            for order, url in enumerate(inbound.media_urls[:MAX_FILES])
         ]
     )
 
 
 def _account_of(setup: Setup, line_number: str) -> Account:
-    """The account behind one of the setup's numbers. Raises Waits while no assigned line has it."""
+    """The account behind one of the setup's numbers; of its only line when none is named. Raises Waits while there is
+    none."""
+    accounts = Account.objects.filter(phone_line__setup=setup)
+    if not line_number:
+        found = list(accounts.filter(phone_line__status=LineStatus.ASSIGNED)[:2])
+        if len(found) != 1:
+            raise Waits("It is not said which number was written to.", in_vain=EventOutcome.CONFLICT)
+        return found[0]
     try:
         number = parse_possible_phone(line_number, region=setup.location.region)
     except InvalidPhone:
-        raise Waits("The number that was written to cannot be read.") from None
-    line = (
-        PhoneLine.objects.filter(setup=setup, phone_number=number, account__isnull=False)
-        .exclude(status=LineStatus.PENDING)
-        .select_related("account")
-        .order_by("-assigned_at")
-        .first()
-    )
-    if line is None or line.account is None:
-        raise Waits("No line of this setup has the number that was written to, yet.")
-    return line.account
+        raise Waits("The number that was written to cannot be read.", in_vain=EventOutcome.CONFLICT) from None
+    # The line may have ended since; who was written to is the same.
+    account = accounts.filter(phone_line__phone_number=number).order_by("-phone_line__assigned_at").first()
+    if account is None:
+        raise Waits("No line of this setup has the number that was written to, yet.", in_vain=EventOutcome.CONFLICT)
+    return account
 
 
 def _typing(event: ProviderEvent, typing: TypingEvent) -> Result:
-    account = _account_of(event.setup, typing.line_number)
-    region = event.setup.location.region
     try:
-        number = parse_possible_phone(typing.from_number, region=region)
-    except InvalidPhone:
-        return EventOutcome.IGNORED, ""
+        account = _account_of(event.setup, typing.line_number)
+        number = parse_possible_phone(typing.from_number, region=event.setup.location.region)
+    except (Waits, InvalidPhone):
+        # Later it would mean nothing any more.
+        return EventOutcome.IGNORED, "Nobody is known by these numbers."
     contact = Contact.objects.filter(location=event.location_id, phone_number=number).first()
     if contact is None:
         return EventOutcome.IGNORED, ""
-    TypingNotice.objects.filter(until__lte=timezone.now()).delete()
-    if not typing.is_typing or (typing.at and timezone.now() - typing.at > TYPING_LASTS):
+    now = timezone.now()
+    until = min(typing.at or event.received_at, event.received_at) + TYPING_LASTS
+    TypingNotice.objects.filter(until__lte=now).delete()
+    if not typing.is_typing or until <= now:
         TypingNotice.objects.filter(contact=contact, account=account).delete()
     else:
         TypingNotice.objects.update_or_create(
             contact=contact,
             account=account,
-            defaults={"location_id": event.location_id, "until": timezone.now() + TYPING_LASTS},
+            defaults={"location_id": event.location_id, "until": until},
         )
     return EventOutcome.APPLIED, ""
 
 
 def storable(text: str) -> str:
-    """The text without what a database refuses: NUL and lone surrogates become the replacement character."""
+    """The text without what a database refuses: NUL becomes the replacement character, half a surrogate pair "?"."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -9,13 +9,15 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection
-from django.http import HttpResponse
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.db import Error, connection
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import path
 from django.utils import timezone
 from encrypted_model_fields.fields import encrypt_str
@@ -25,15 +27,17 @@ from rest_framework.viewsets import ViewSet
 
 from messaging.delivery.outbox import token_digest
 from messaging.events import storable
-from provisioning.fields import Sealed
+from provisioning.duties import wake
+from provisioning.fields import Sealed, UndecryptableSecret
 from provisioning.models import EventOutcome, ProviderEvent, SetupStatus
 from provisioning.providers import ADAPTERS, get_adapter
-from provisioning.providers.base import Parsed, StatusEvent
+from provisioning.providers.base import LineHint, Parsed, StatusEvent, TypingEvent
 
 log = structlog.get_logger("hub.hooks")
 
 MAX_BODY = 1024 * 1024
 MAX_DEPTH = 32
+MAX_KEY = 200
 NOBODY = "nobody"
 """Stands in for keys and tokens that cannot be: it is nobody's."""
 NOBODYS_ID = UUID(int=0)
@@ -94,26 +98,38 @@ class HookDoor(ViewSet):
     def create(self, request: Request, provider: str, webhook_key: str, token: str | None = None) -> HttpResponse:
         """200 once the event is stored, 400 for what is no JSON (stored as well), 401, 413, 503 when nothing was."""
         django_request = request._request
-        if _declared_length(django_request.META) > MAX_BODY:
+        try:
+            if _declared_length(django_request.META) > MAX_BODY:
+                raise RequestDataTooBig
+            body = django_request.body
+        except RequestDataTooBig:
             return _answer(413, "too_large", f"At most {MAX_BODY} bytes.")
-        body = django_request.body
+        except (ValueError, UnreadablePostError):
+            return _answer(400, "invalid_body", "The body is not there as it was announced.")
         try:
             caller = _find_caller(provider, webhook_key, token, now=timezone.now())
             if not _let_in(caller, provider, django_request.META, body, by_token=token is not None):
                 return _answer(401, "unauthorized", "Unknown address or wrong secret.")
-            return _store(caller, provider, body, topic=str(django_request.GET.get("topic", ""))[:64])
-        except DatabaseError:
-            log.exception("webhook not stored")
+            return _store(caller, provider, body, topic=_topic(django_request))
+        except (Error, UndecryptableSecret) as error:
+            # The kind only: what a database says may quote the row, and with it a person's words.
+            log.error("webhook not stored", error=type(error).__name__)
             response = _answer(503, "unavailable", "Not stored; send it again.")
             response["Retry-After"] = "5"
             return response
 
 
 def _declared_length(meta: dict[str, Any]) -> int:
+    """How long the body is said to be. Raises ValueError for what is no number."""
+    return int(meta.get("CONTENT_LENGTH") or 0)
+
+
+def _topic(request: HttpRequest) -> str:
+    """What kind of event the address was registered for; "" when it is not told."""
     try:
-        return int(meta.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return 0
+        return str(request.GET.get("topic", ""))[:64]
+    except TooManyFieldsSent:
+        return ""
 
 
 def _find_caller(provider: str, webhook_key: str, token: str | None, *, now: datetime) -> _Caller:
@@ -165,32 +181,44 @@ def _store(caller: _Caller, provider: str, body: bytes, *, topic: str) -> HttpRe
 def _insert(caller: _Caller, parsed: Parsed, body: bytes, *, topic: str, outcome: EventOutcome) -> None:
     statuses = [event.provider_id for event in parsed.events if isinstance(event, StatusEvent)]
     waiting = outcome is EventOutcome.WAITING
-    # The same status may come by the setup's address and by the attempt's: two events, one fact.
-    prefix = f"{caller.attempt_id}:" if caller.attempt_id else ""
+    dedup_key = _dedup_key(caller, parsed)
     ProviderEvent.objects.bulk_create(
         [
             ProviderEvent(
                 location_id=caller.location_id,
                 setup_id=caller.setup_id,
                 type=storable(parsed.type)[:64],
-                dedup_key=storable(f"{prefix}{parsed.dedup_key}")[:200],
+                dedup_key=dedup_key,
                 provider_id=storable(statuses[0])[:200] if statuses else "",
                 attempt_id=caller.attempt_id,
                 topic=storable(topic),
                 body=body,
                 outcome=outcome,
-                due_at=timezone.now() if waiting else None,
+                due_at=Now() if waiting else None,
             )
         ],
         ignore_conflicts=True,
     )
+    if waiting and all(isinstance(event, LineHint | TypingEvent) for event in parsed.events):
+        # These have no id, and often no time, of their own: a line that is blocked a second time is told of in the same
+        # words. Kept once, they are looked into each time.
+        wake(ProviderEvent.objects.filter(setup=caller.setup_id, dedup_key=dedup_key), after=timedelta(0))
+
+
+def _dedup_key(caller: _Caller, parsed: Parsed) -> str:
+    """The event's own key. The same status may come by the setup's address and by the attempt's: two events, one
+    fact."""
+    key = storable(f"{caller.attempt_id}:{parsed.dedup_key}" if caller.attempt_id else parsed.dedup_key)
+    return key if len(key) <= MAX_KEY else f"digest:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a body. Raises ValueError for what is none, and for nesting that is deeper than sense."""
+    """The JSON value of a body in UTF-8. Raises ValueError for what is none, and for nesting that is deeper than
+    sense."""
+    text = body.decode("utf-8-sig")
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise ValueError("nested too deeply")
-    return json.loads(body)
+    return json.loads(text)
 
 
 def _depth(body: bytes) -> int:

@@ -3,18 +3,23 @@
 The address comes from outside: it is never followed to a private network, to another port, or through a redirect.
 """
 
+import contextlib
 import ipaddress
+import os
+import re
 import socket
-import time
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
-import urllib3
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.utils import timezone
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Timeout, Url, parse_url
 
@@ -25,49 +30,52 @@ log = structlog.get_logger("hub.media")
 
 MAX_BYTES = 20 * 1024 * 1024
 FETCH_DEADLINE_S = 30.0
-TRIES = 8
+TRIES = 14
+"""The last one most of a day after the first: what was sent while the network was down is not lost."""
 CHUNK = 64 * 1024
 
-# First bytes → type and ending. What is not here is not kept: nothing that a browser would run.
-SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "image/png", "png"),
-    (0, b"\xff\xd8\xff", "image/jpeg", "jpg"),
-    (0, b"GIF87a", "image/gif", "gif"),
-    (0, b"GIF89a", "image/gif", "gif"),
-    (8, b"WEBP", "image/webp", "webp"),
-    (4, b"ftypheic", "image/heic", "heic"),
-    (4, b"ftypheix", "image/heic", "heic"),
-    (4, b"ftypmif1", "image/heif", "heif"),
-    (4, b"ftypqt", "video/quicktime", "mov"),
-    (4, b"ftypM4A", "audio/mp4", "m4a"),
-    (4, b"ftyp", "video/mp4", "mp4"),
-    (0, b"caff", "audio/x-caf", "caf"),
-    (0, b"#!AMR", "audio/amr", "amr"),
-    (0, b"ID3", "audio/mpeg", "mp3"),
-    (0, b"%PDF-", "application/pdf", "pdf"),
-    (0, b"BEGIN:VCARD", "text/vcard", "vcf"),
+# How files begin → type and ending. What is not here is not kept: nothing that a browser would run.
+SIGNATURES: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
+    (re.compile(start, re.DOTALL), content_type, ending)
+    for start, content_type, ending in (
+        (rb"\x89PNG\r\n\x1a\n", "image/png", "png"),
+        (rb"\xff\xd8\xff", "image/jpeg", "jpg"),
+        (rb"GIF8[79]a", "image/gif", "gif"),
+        (rb"RIFF.{4}WEBP", "image/webp", "webp"),
+        (rb"\0\0..ftyphei[cx]", "image/heic", "heic"),
+        (rb"\0\0..ftypmif1", "image/heif", "heif"),
+        (rb"\0\0..ftypqt", "video/quicktime", "mov"),
+        (rb"\0\0..ftypM4A", "audio/mp4", "m4a"),
+        (rb"\0\0..ftyp", "video/mp4", "mp4"),
+        (rb"caff", "audio/x-caf", "caf"),
+        (rb"#!AMR", "audio/amr", "amr"),
+        (rb"ID3", "audio/mpeg", "mp3"),
+        (rb"%PDF-", "application/pdf", "pdf"),
+        (rb"BEGIN:VCARD", "text/vcard", "vcf"),
+    )
 )
 
-# Beside what `ipaddress` calls not global; older Pythons call some of these global although they lead inside.
+PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
+"""All that was ever given out; what lies beside it is local, multicast, or an IPv4 address in other clothes."""
+# Beside what `ipaddress` calls not global: it differs between versions of Python, and some of these lead inside.
 INNER_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         "192.0.0.0/24",
         "192.88.99.0/24",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
+        "2001::/23",
+        "2001:db8::/32",
         "2002::/16",
-        "2001::/32",
-        "::/96",
+        "3fff::/20",
     )
 )
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The file is not taken, now or ever; the text says why."""
 
 
-class TryLater(Exception):  # noqa: N818
+class TryLater(Exception):
     """The file could not be fetched this time."""
 
 
@@ -118,10 +126,10 @@ def download(url: str) -> _File:
     """The file at `url`, its type read from its content. Raises Refused or TryLater."""
     parsed = _checked(url)
     address = _resolve(parsed)
-    deadline = time.monotonic() + FETCH_DEADLINE_S
     try:
         with (
-            _pool(parsed, address) as pool,
+            _deadline() as deadline,
+            _pool(parsed, address, deadline) as pool,
             pool.urlopen(
                 "GET",
                 parsed.request_uri,
@@ -135,6 +143,48 @@ def download(url: str) -> _File:
             return _read(response, deadline)
     except (HTTPError, OSError) as error:
         raise TryLater(f"The file could not be fetched ({type(error).__name__}).") from error
+
+
+class _Deadline:
+    """Ends a fetch, wherever it stands: timeouts of sockets count for each operation, and a slow drip never ends."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._handle: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def watch(self, sock: socket.socket) -> None:
+        with self._lock:
+            # A duplicate: it stays valid, and ours, whatever TLS or the pool do with the socket in the meantime.
+            self._handle = socket.socket(fileno=os.dup(sock.fileno()))
+        if self.over:
+            raise TimeoutError
+
+    def end(self) -> None:
+        with self._lock:
+            self.over = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError):
+                    self._handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+
+@contextlib.contextmanager
+def _deadline() -> Iterator[_Deadline]:
+    deadline = _Deadline()
+    timer = threading.Timer(FETCH_DEADLINE_S, deadline.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield deadline
+    finally:
+        timer.cancel()
+        deadline.close()
 
 
 def _checked(url: str) -> Url:
@@ -158,6 +208,8 @@ def _resolve(parsed: Url) -> str:
     host = (parsed.host or "").strip("[]")
     try:
         found = socket.getaddrinfo(host, parsed.port or 443, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise Refused("The address of the file names no host.") from error
     except OSError as error:
         raise TryLater("The host of the file has no address.") from error
     addresses = [str(entry[4][0]) for entry in found]
@@ -169,23 +221,60 @@ def _resolve(parsed: Url) -> str:
 def is_public(address: str) -> bool:
     """Whether an IP address is reached over the public internet, and over nothing that leads back inside."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif ip not in PUBLIC_IPV6:
+            return False
     inner = any(ip in network for network in INNER_NETWORKS if network.version == ip.version)
     return ip.is_global and not ip.is_multicast and not inner
 
 
-def _pool(parsed: Url, address: str) -> Any:
+class _Connection(HTTPConnection):
+    """A connection that a deadline ends."""
+
+    def __init__(self, *args: Any, deadline: _Deadline, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline = deadline
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        self._deadline.watch(sock)
+        return sock
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    """Plain connections: to trusted hosts only."""
+
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    """Connections that check the certificate."""
+
+    ConnectionCls = _TlsConnection
+
+
+def _pool(parsed: Url, address: str, deadline: _Deadline) -> Any:
     """A pool to exactly that address, which still checks the certificate against the name."""
     if parsed.scheme == "https":
         host = (parsed.host or "").strip("[]")
-        return urllib3.HTTPSConnectionPool(
-            address, parsed.port or 443, assert_hostname=host, server_hostname=host, cert_reqs="CERT_REQUIRED"
+        return _TlsPool(
+            address,
+            parsed.port or 443,
+            assert_hostname=host,
+            server_hostname=host,
+            cert_reqs="CERT_REQUIRED",
+            deadline=deadline,
         )
-    return urllib3.HTTPConnectionPool(address, parsed.port or 80)
+    return _Pool(address, parsed.port or 80, deadline=deadline)
 
 
-def _read(response: Any, deadline: float) -> _File:
+def _read(response: Any, deadline: _Deadline) -> _File:
     if response.status in (404, 410):
         raise Refused("The file is no longer there.")
     if response.status != 200:
@@ -197,10 +286,11 @@ def _read(response: Any, deadline: float) -> _File:
         size += len(chunk)
         if size > MAX_BYTES:
             raise Refused(f"The file is larger than {MAX_BYTES // 1024 // 1024} MiB.")
-        if time.monotonic() > deadline:
-            raise TryLater("The file came too slowly.")
+    if deadline.over:
+        # A body that lasts until the connection ends looks whole when the deadline ends it.
+        raise TryLater("The file came too slowly.")
     content = b"".join(chunks)
-    for offset, signature, content_type, ending in SIGNATURES:
-        if content[offset : offset + len(signature)] == signature:
+    for start, content_type, ending in SIGNATURES:
+        if start.match(content):
             return _File(content, content_type, ending)
     raise Refused("The file is of a type that is not kept.")

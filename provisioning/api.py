@@ -130,6 +130,12 @@ class SetupView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationViewSe
         number later. `unknown` means that the provider's answer was lost: a person looks into it; asking again could
         make a second account.
         """
+        if "Idempotency-Key" in request.headers:
+            raise Refused(
+                "idempotency_key_unsupported",
+                "A setup cannot be asked for twice with one key: read the list before asking again.",
+                field="Idempotency-Key",
+            )
         location = self.require_location()
         given = self.read_body(NewSetup)
         caller = self.caller

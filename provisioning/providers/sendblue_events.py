@@ -139,7 +139,8 @@ def _message(kind: str, message: dict[Any, Any]) -> tuple[Event | None, str]:
     if _is_outbound(kind, message):
         event = status_event(message)
         word, updated = text(message.get("status"), 32), text(message.get("date_updated"), 64)
-        return event, f"status:{handle}:{word.upper()}:{updated}"
+        # With the code: an ERROR of an unknown fate is another event than the ERROR that settles it.
+        return event, f"status:{handle}:{word.upper()}:{error_code(message.get('error_code'))}:{updated}"
     customer = _number(message, "from_number", "number")
     if not customer:
         return None, ""

@@ -5,8 +5,10 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from messaging.delivery.worker import Worker, work_once
+from messaging.models import Message
 from provisioning.checks import ensure_keys_open_secrets
 
 
@@ -34,6 +36,10 @@ class Command(BaseCommand):
         concurrency = options["concurrency"]
         if not 1 <= concurrency <= 512:
             raise CommandError("--concurrency must be from 1 to 512.")
+        try:
+            Message.objects.exists()
+        except DatabaseError as error:
+            raise CommandError("The database cannot be used yet. Is it reached, and was `migrate` run?") from error
         ensure_keys_open_secrets()
         if options["once"]:
             done = total = work_once()
