@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -47,6 +48,14 @@ def problem_for(exc: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(exc, exceptions.APIException):
         return _api_exception(exc)
     return _unexpected(exc)
+
+
+REMEDIES = {
+    "forbidden": "You may see this, but not do this.",
+    "not_authenticated": "Show an API key: Authorization: Bearer <key>.",
+    "not_acceptable": "Answers are JSON: leave Accept out, or accept application/json.",
+}
+"""Codes whose own words do not say what to do."""
 
 
 def not_found_body() -> dict[str, Any]:
@@ -87,9 +96,7 @@ def _flatten(detail: Any, path: str) -> Iterator[FieldError]:
 def _api_exception(exc: exceptions.APIException) -> Response:
     code = str(exc.get_codes())
     code = {"permission_denied": "forbidden", "error": "internal_error"}.get(code, code)
-    detail = str(exc.detail)
-    if code == "forbidden":
-        detail = "You may see this, but not do this."
+    detail = REMEDIES.get(code, str(exc.detail))
     headers = {}
     if getattr(exc, "auth_header", None):
         headers["WWW-Authenticate"] = str(exc.auth_header)  # type: ignore[attr-defined]  # set by the view
@@ -126,6 +133,7 @@ def _plain(body: Mapping[str, Any]) -> HttpResponse:
     return answer
 
 
+@csrf_exempt
 def unknown_address(request: HttpRequest) -> HttpResponse:
     """The answer below /api/ where nothing is; as a route of its own, so that it is the same in every mode."""
     return _plain(not_found_body())

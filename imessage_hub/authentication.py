@@ -21,14 +21,16 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[ApiKey, ApiKey] | None:
         """The key that was shown; None when none was. Raises AuthenticationFailed, the same for unknown, revoked and
-        expired ones and for another scheme."""
+        expired ones."""
         header = request.META.get("HTTP_AUTHORIZATION")
         if header is None:
             return None
         now = timezone.now()
         shown = _BEARER.fullmatch(header.strip())
+        if shown is None:
+            raise AuthenticationFailed("Show an API key: Authorization: Bearer <key>.")
         keys = ApiKey.objects.usable(now).select_related("location")
-        key = keys.filter(digest=api_key_digest(shown[1])).first() if shown else None
+        key = keys.filter(digest=api_key_digest(shown[1])).first()
         if key is None:
             raise AuthenticationFailed("This key does not open anything.")
         note_use(key, now)

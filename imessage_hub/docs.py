@@ -8,6 +8,8 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 
 
 class SchemaView(SpectacularAPIView):
@@ -15,6 +17,12 @@ class SchemaView(SpectacularAPIView):
 
     permission_classes = [IsAuthenticated]
     schema = None
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Problems are JSON, whatever form of the document was asked for."""
+        answer = super().handle_exception(exc)
+        self.request.accepted_renderer = JSONRenderer()
+        return answer
 
 
 @method_decorator(staff_member_required, name="dispatch")

@@ -38,4 +38,7 @@ class WithoutPath(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep every record."""
         record.msg, record.args = "request answered with an error", ()
+        if record.name.startswith("django.security"):
+            # A stranger's odd request; where in Django it was refused says nothing.
+            record.exc_info = None
         return True

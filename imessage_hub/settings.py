@@ -272,7 +272,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("HUB_LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
-        "django.request": {"filters": ["without_path"]},
+        # Refusals have their line already, by RequestLog; failures come with where they happened.
+        "django.request": {"filters": ["without_path"], "level": "ERROR"},
         "django.security": {"filters": ["without_path"]},
         # DisallowedHost and its kin, each a logger of its own; the request's log line tells of them.
         "django.security.DisallowedHost": {"filters": ["without_path"]},

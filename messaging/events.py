@@ -78,15 +78,26 @@ def apply(event: ProviderEvent) -> None:
     try:
         outcome, detail = _apply(event)
     except Waits as waits:
-        if timezone.now() - event.received_at < GIVE_UP_AFTER:
-            finish(event, due_in=_backoff(event.attempts), detail=str(waits))
-            return
-        outcome, detail = waits.in_vain, f"Given up: {waits}"
+        _wait(event, str(waits), in_vain=waits.in_vain)
+        return
     except ProviderError as error:
-        finish(event, due_in=_backoff(event.attempts), detail=f"{error.code}")
+        _wait(event, error.detail, in_vain=EventOutcome.CONFLICT)
         return
     finish(event, due_in=None, outcome=outcome, detail=detail, applied_at=timezone.now())
     log.info("event applied", provider_event=str(event.pk), outcome=str(outcome))
+
+
+def put_off(event: ProviderEvent) -> None:
+    """An event that could not be applied for a reason of ours comes back later, for a day; then it is shown to
+    people."""
+    _wait(event, "The hub could not apply this; its log tells where.", in_vain=EventOutcome.CONFLICT)
+
+
+def _wait(event: ProviderEvent, detail: str, *, in_vain: EventOutcome) -> None:
+    if timezone.now() - event.received_at < GIVE_UP_AFTER:
+        finish(event, due_in=_backoff(event.attempts), detail=detail)
+    else:
+        finish(event, due_in=None, outcome=in_vain, detail=f"Given up: {detail}", applied_at=timezone.now())
 
 
 def _backoff(attempts: int) -> timedelta:

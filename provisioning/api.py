@@ -16,6 +16,7 @@ from provisioning import services
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers import ADAPTERS
 from provisioning.providers.base import Health
+from routing.errors import Refused
 from routing.models import Role, User
 from routing.tenancy_api import LocatedSerializer, LocationViewSet, Text, Word
 

@@ -113,10 +113,10 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
-            known = {field.field_name for field in self._writable_fields}
+            known = {str(field.field_name) for field in self._writable_fields}
             unknown = [name for name in data if name not in known]
             if unknown:
-                detail = "There is no such field to be set here."
+                detail = f"There is no such field to be set here; there are: {', '.join(sorted(known))}."
                 raise ValidationError({str(name)[:100]: [ErrorDetail(detail, "unknown_field")] for name in unknown})
         return super().to_internal_value(data)
 

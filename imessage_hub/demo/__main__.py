@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -23,8 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sandbox-port", type=int, default=SANDBOX_PORT, help="of the provider's phones; likewise")
     parser.add_argument("--once", action="store_true", help="end after the table instead of serving on")
     options = parser.parse_args(arguments)
-    # Whoever stops us, the children are stopped gently.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -35,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    lock = env.lock_files()
+    if lock is None:
+        _say("A demo runs in this checkout already; end it first.")
+        return 1
     if env.ensure_env_file():
         _say(f"Secrets for this checkout: made, in {env.ENV_FILE.name}")
     web_port, sandbox_port = _port("hub", options.port), _port("sandbox", options.sandbox_port)
@@ -97,6 +98,7 @@ def _web(url: str) -> list[str]:
         env.HOST,
         "--port",
         _port_of(url),
+        "--no-ws",
         "--blocking-threads",
         "4",
         "imessage_hub.wsgi:application",

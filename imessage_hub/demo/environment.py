@@ -1,10 +1,12 @@
 """The demo's own secrets, ports and files."""
 
+import fcntl
 import os
 import secrets
 import shutil
 import socket
 from pathlib import Path
+from typing import TextIO
 
 from cryptography.fernet import Fernet
 
@@ -38,6 +40,18 @@ def read_env_file() -> dict[str, str]:
     """The variables of `.env`."""
     pairs = (line.partition("=") for line in ENV_FILE.read_text().splitlines() if not line.startswith("#"))
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def lock_files() -> TextIO | None:
+    """Keep the demo's files for this process, as long as the returned file is open; None when another has them."""
+    FILES.parent.mkdir(parents=True, exist_ok=True)
+    lock = (FILES.parent / "demo.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
 
 
 def fresh_files() -> None:

@@ -1,5 +1,7 @@
 """The demo's processes: started together, watched, and stopped together."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -17,11 +19,15 @@ class Ended(Exception):
     """A process that should go on running ended by itself."""
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Processes:
     """Child processes of one environment; leaving the block stops them all, the last started first.
 
-    Each writes its log to `<folder>/<name>.log`. Ctrl-C in a terminal reaches this process alone: children are in
-    sessions of their own, so that the worker is stopped gently and before the provider is.
+    Each writes its log to `<folder>/<name>.log`. Ctrl-C in a terminal, and a terminal that closes, reach this process
+    alone: children are in sessions of their own, so that the worker is stopped gently and before the provider is.
+    Whatever asks to stop raises KeyboardInterrupt inside the block; while it cleans up, nothing interrupts it again.
     """
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
@@ -67,14 +73,19 @@ class Processes:
         for name, process in self._running.items():
             if process.poll() is not None:
                 tail = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
-                raise Ended(f"{name} ended with code {process.returncode}. The end of its log:\n{tail}")
+                how = f"code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
+                raise Ended(f"{tail}\n{name} ended by {how}; above is the end of its log.")
 
     def __enter__(self) -> "Processes":
+        for number in STOPPING:
+            signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
         for process in reversed(self._running.values()):
             process.send_signal(signal.SIGTERM)
             try:
@@ -82,3 +93,6 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            # A web server that was killed leaves its own children.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from django.conf import settings
@@ -17,6 +18,7 @@ from provisioning.providers.base import (
     AccountRejected,
     Adapter,
     Capability,
+    Credentials,
     Outgoing,
     ProviderError,
     Rejected,
@@ -47,14 +49,31 @@ def deliver(message: Message) -> str:
     scheduled = message.scheduled_at is not None and message.attempt_count == 0
     if scheduled and not decide_anew(message):
         return "decided anew"
+    # Everything that is read is read before the intent: what fails here has not left.
+    setup = message.sender.phone_line.setup
+    attachment = message.attachments.order_by("order").first()
+    try:
+        credentials = provisioning.credentials_of(setup)
+    except Unavailable as error:
+        wait = outbox.backoff(message.attempt_count + 3)
+        outbox.give_back(message, due_in=wait, code=error.code[:64], detail=error.detail)
+        return "not sent"
     # Before the intent is written, so that a slow database only ever makes the deadline come earlier.
     started = now_s()
     begun = outbox.begin(message, lease=settings.HUB_LEASE)
     if begun is None:
         return _not_begun(message)
-    setup = message.sender.phone_line.setup
     latest_start = started + (settings.HUB_LEASE - settings.HUB_CALL_DEADLINE).total_seconds() - SETTLING_S
-    return _call(message, begun, setup, before_first_byte=lambda: _still_ours(latest_start))
+    call = _Call(setup, credentials, attachment.url if attachment else None, lambda: _still_ours(latest_start))
+    return _call(message, begun, call)
+
+
+@dataclass(frozen=True)
+class _Call:
+    setup: Setup
+    credentials: Credentials
+    media_url: str | None
+    before_first_byte: Callable[[], None]
 
 
 def now_s() -> float:
@@ -69,17 +88,15 @@ def _still_ours(latest_start: float) -> None:
         raise Unavailable("lease_over", "The worker was held up; the message goes back to the queue.")
 
 
-def _call(message: Message, begun: Begun, setup: Setup, *, before_first_byte: Callable[[], None]) -> str:
+def _call(message: Message, begun: Begun, call: _Call) -> str:
     try:
-        adapter = get_adapter(setup.provider)
+        adapter = get_adapter(call.setup.provider)
         accepted = adapter.send(
-            provisioning.credentials_of(setup),
-            _outgoing(message, begun, setup, adapter),
-            before_first_byte=before_first_byte,
+            call.credentials, _outgoing(message, begun, call, adapter), before_first_byte=call.before_first_byte
         )
     except AccountRejected as error:
         outbox.settle_not_sent(message, begun, error, used_up=False)
-        _stop_account(message, setup, error)
+        _stop_account(message, call.setup, error)
         return "account rejected"
     except Rejected as error:
         outbox.settle_rejected(message, begun, error)
@@ -99,17 +116,16 @@ def _call(message: Message, begun: Begun, setup: Setup, *, before_first_byte: Ca
     return "accepted"
 
 
-def _outgoing(message: Message, begun: Begun, setup: Setup, adapter: Adapter) -> Outgoing:
+def _outgoing(message: Message, begun: Begun, call: _Call, adapter: Adapter) -> Outgoing:
     callback = None
     if adapter.capabilities & Capability.CALLBACK_URL:
-        callback = f"{provisioning.webhook_url(setup)}{begun.token}/"
-    attachment = message.attachments.order_by("order").first()
+        callback = f"{provisioning.webhook_url(call.setup)}{begun.token}/"
     return Outgoing(
         to=message.contact_number,
         from_number=message.sender.phone_number,
         text=message.text,
         idempotency_key=str(message.pk),
-        media_url=attachment.url if attachment else None,
+        media_url=call.media_url,
         send_style=message.send_style or None,
         callback_url=callback,
     )

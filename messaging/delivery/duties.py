@@ -21,11 +21,12 @@ KEYS_KEPT = timedelta(days=7)
 @dataclass(frozen=True)
 class DutyKind:
     """`take(limit)` claims due rows for this worker; `do(row)` does one, in any thread, and returns a word for the log
-    or None."""
+    or None. When `do` raises, `failed(row)` says what follows; without it the row comes back when its lease is over."""
 
     name: str
     take: Callable[[int], Sequence[Any]]
     do: Callable[[Any], object]
+    failed: Callable[[Any], object] | None = None
 
 
 def _take_messages(limit: int) -> Sequence[Any]:
@@ -38,7 +39,7 @@ def _take_setups(limit: int) -> Sequence[Any]:
 
 MESSAGES = DutyKind("message", _take_messages, dispatch.deliver)
 OTHERS = (
-    DutyKind("event", events.take_due, events.apply),
+    DutyKind("event", events.take_due, events.apply, events.put_off),
     DutyKind("look-up", reconcile.take_due, reconcile.look_up),
     DutyKind("setup", _take_setups, lambda setup: provisioning.run_setup_duty(setup=setup)),
     DutyKind("attachment", media.take_due, media.fetch),

@@ -144,10 +144,16 @@ def refuse(message: Message, *, code: str, detail: str, **changes: Any) -> bool:
 
 
 def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
-    """The provider took it. An id that another message has proves nothing of this one: that is uncertain."""
+    """The provider took it. An id that another message has proves nothing of this one: that is uncertain. A second id
+    of this one is told: it may have been sent twice."""
     try:
         with transaction.atomic():
-            note_accepted(message, accepted)
+            if not note_accepted(message, accepted):
+                other = Message.objects.filter(pk=message.pk).exclude(provider_id=accepted.provider_id)
+                other.update(
+                    code="second_provider_id",
+                    detail="The provider gave this message two ids: it may have been sent twice.",
+                )
             _close(begun, outcome="accepted")
     except IntegrityError:
         settle_uncertain(

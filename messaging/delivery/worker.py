@@ -1,5 +1,6 @@
 """The worker: takes what is due and does it, many at a time; any number of workers on any number of machines."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -110,6 +111,9 @@ class Worker:
             outcome = "failed"
             log.exception("duty failed", duty=kind.name, row=str(row.pk))
             connections.close_all()
+            if kind.failed is not None:
+                with contextlib.suppress(DatabaseError):
+                    kind.failed(row)
         ms = round((time.monotonic() - started) * 1000)
         self.counts[f"{kind.name} {outcome}"] += 1
         log.info("duty done", duty=kind.name, row=str(row.pk), outcome=outcome, ms=ms)

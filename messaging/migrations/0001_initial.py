@@ -196,6 +196,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='message',
+            constraint=models.CheckConstraint(condition=models.Q(('contact_number', ''), _negated=True), name='message_contact_number_there'),
+        ),
+        migrations.AddConstraint(
+            model_name='message',
             constraint=models.CheckConstraint(condition=models.Q(('account__isnull', False), ('dispatch_state', 'rejected'), _connector='OR'), name='message_without_account_failed'),
         ),
         migrations.AddConstraint(

@@ -189,6 +189,7 @@ class Message(models.Model):
             ),
             SameLocation(field="contact", name="message_contact_same_location"),
             SameLocation(field="account", name="message_account_same_location"),
+            models.CheckConstraint(condition=~Q(contact_number=""), name="message_contact_number_there"),
             models.CheckConstraint(
                 condition=Q(account__isnull=False) | Q(dispatch_state="rejected"), name="message_without_account_failed"
             ),

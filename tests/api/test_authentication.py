@@ -1,5 +1,6 @@
 """Who gets in: keys, sessions, roles."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -208,7 +209,9 @@ def test_a_role_counts_in_its_location_only(clinic):
 
 # --- the docs ---------------------------------------------------------------------------------------------------------
 def test_the_schema_is_for_callers_only(clinic, api):
-    assert APIClient().get("/api/v1/schema/").status_code == 401
+    for accept in ("*/*", "application/vnd.oai.openapi"):
+        answer = APIClient().get("/api/v1/schema/", headers={"Accept": accept})
+        assert (answer.status_code, json.loads(answer.content)["code"]) == (401, "not_authenticated")
     assert api.get("/api/v1/schema/").status_code == 200
     assert signed_in(clinic.viewer).get("/api/v1/schema/").status_code == 200
 

@@ -165,6 +165,17 @@ def test_an_id_that_another_message_has_is_no_proof(clinic: Clinic) -> None:
         assert state(message) == expected
 
 
+def test_a_second_id_of_one_message_is_told(clinic: Clinic) -> None:
+    message = send(clinic)
+    [taken] = claim()
+    begun = outbox.begin(taken, lease=LEASE)
+    assert begun is not None
+    assert outbox.note_accepted(taken, Accepted(provider_id="by callback"))
+    outbox.settle_accepted(taken, begun, Accepted(provider_id="by answer"))
+    fresh = Message.objects.get(pk=message.pk)
+    assert (fresh.provider_id, fresh.code) == ("by callback", "second_provider_id")
+
+
 def test_a_text_that_still_holds_an_override_is_not_sent(clinic: Clinic) -> None:
     from messaging.delivery.dispatch import deliver
 

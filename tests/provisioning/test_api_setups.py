@@ -12,6 +12,13 @@ ASKED = {"business_name": "Bay Dental", "label": "Front desk", "area_code": "415
 NUMBER = "+14155552671"
 
 
+def test_a_repetition_that_could_not_be_told_from_a_second_wish_is_refused(clinic, api, provider):
+    before = Setup.objects.count()
+    answer = api.post(SETUPS, ASKED, headers={"Idempotency-Key": "k1"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_unsupported")
+    assert (Setup.objects.count(), provider.created) == (before, [])
+
+
 def test_a_number_that_comes_later(clinic, api, provider):
     answer = api.post(SETUPS, ASKED)
     assert answer.status_code == 201, answer.content
