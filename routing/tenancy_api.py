@@ -108,6 +108,10 @@ class Word(serializers.ChoiceField):
         return data
 
 
+MOST_ERRORS = 20
+"""Unknown names that an answer tells; a request may hold any number of them."""
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """A request body: a field that is not one of its writable ones is an error, never ignored."""
 
@@ -117,7 +121,9 @@ class StrictSerializer(serializers.Serializer[Any]):
             unknown = [name for name in data if name not in known]
             if unknown:
                 detail = f"There is no such field to be set here; there are: {', '.join(sorted(known))}."
-                raise ValidationError({str(name)[:100]: [ErrorDetail(detail, "unknown_field")] for name in unknown})
+                raise ValidationError(
+                    {str(name)[:100]: [ErrorDetail(detail, "unknown_field")] for name in unknown[:MOST_ERRORS]}
+                )
         return super().to_internal_value(data)
 
 

@@ -95,9 +95,10 @@ def _call(message: Message, begun: Begun, call: _Call) -> str:
             call.credentials, _outgoing(message, begun, call, adapter), before_first_byte=call.before_first_byte
         )
     except AccountRejected as error:
-        outbox.settle_not_sent(message, begun, error, used_up=False)
-        _stop_account(message, call.setup, error)
-        return "account rejected"
+        if outbox.settle_account_rejected(message, begun, error):
+            _stop_account(message, call.setup, error)
+            return "account rejected"
+        return "rejected"
     except Rejected as error:
         outbox.settle_rejected(message, begun, error)
         return "rejected"

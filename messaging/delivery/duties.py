@@ -40,7 +40,7 @@ def _take_setups(limit: int) -> Sequence[Any]:
 MESSAGES = DutyKind("message", _take_messages, dispatch.deliver)
 OTHERS = (
     DutyKind("event", events.take_due, events.apply, events.put_off),
-    DutyKind("look-up", reconcile.take_due, reconcile.look_up),
+    DutyKind("look-up", reconcile.take_due, reconcile.look_up, reconcile.ask_again_later),
     DutyKind("setup", _take_setups, lambda setup: provisioning.run_setup_duty(setup=setup)),
     DutyKind("attachment", media.take_due, media.fetch),
 )

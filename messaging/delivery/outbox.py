@@ -2,7 +2,8 @@
 
 | from → to                              | by                          | guard                                        |
 |----------------------------------------|-----------------------------|----------------------------------------------|
-| scheduled, queued → claimed            | `claim_due`                 | due, not expired, head of its conversation   |
+| scheduled → queued                     | `claim_due`                 | due, not expired                             |
+| queued → claimed                       | `claim_due`                 | due, not expired, head of its conversation   |
 | claimed → queued                       | `give_back`, `sweep`        | fence; or the lease is over                  |
 | claimed → sending                      | `begin`                     | fence, lease, expiry, account, consent       |
 | sending → accepted, rejected, queued   | `settle_*`                  | fence                                        |
@@ -24,14 +25,16 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
+from django.db.models.lookups import IsNull
 from django.utils import timezone
 
 from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, EventKind, Message, MessageEvent
+from messaging.models.messages import NextPosition
 from provisioning.duties import lock_some
 from provisioning.models import PhoneLine, ProviderEvent
-from provisioning.providers.base import Accepted, ProviderError, Rejected, Unavailable
+from provisioning.providers.base import Accepted, AccountRejected, ProviderError, Rejected, Unavailable
 from routing.models import Account, Contact
 from routing.services import note_last_account, replace_number_tag
 
@@ -39,6 +42,10 @@ FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=10)
 FIRST_LOOKUP = timedelta(seconds=5)
 WAITING = [DispatchState.SCHEDULED, DispatchState.QUEUED]
+IN_FLIGHT = [DispatchState.CLAIMED, DispatchState.SENDING]
+HOLDING = [*LIVE_STATES, DispatchState.UNCERTAIN]
+ACCOUNT_TRIES = 3
+"""After so many refusals that blamed the account, while it serves others, a message is taken to be at fault itself."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,14 @@ class Begun:
 def claim_due(*, limit: int, lease: timedelta) -> Sequence[Message]:
     """Take up to `limit` due messages for this worker, for `lease` each; fewer or none when less is due.
 
-    Only the earliest unfinished message of each conversation (account and contact) can be taken; one whose outcome is
-    uncertain holds its conversation back for the grace period. Row locks are held for this short transaction only,
-    never while a provider is asked.
+    Only the earliest unfinished message of each conversation (account and contact) can be taken, and only while none of
+    it is in flight; one whose outcome is uncertain holds its conversation back for the grace period. Row locks are held
+    for this short transaction only, never while a provider is asked.
     """
+    _queue_scheduled(limit)
     due = Message.objects.filter(
-        ~Exists(_earlier_in_conversation()),
-        dispatch_state__in=WAITING,
+        _is_head(),
+        dispatch_state=DispatchState.QUEUED,
         due_at__lte=Now(),
         expires_at__gt=Now(),
     ).order_by("due_at", "position")
@@ -75,13 +83,32 @@ def claim_due(*, limit: int, lease: timedelta) -> Sequence[Message]:
     return taken
 
 
-def _earlier_in_conversation() -> Any:
+def _is_head() -> Any:
+    """That no earlier message of the conversation is unfinished, and none at all in flight.
+
+    By scalar subqueries, which are answered from an index for each row that is looked at: of NOT EXISTS, PostgreSQL
+    makes a join that grows with the square of a long conversation.
+    """
+    conversation = Message.objects.filter(account=OuterRef("account"), contact=OuterRef("contact"))
     holds = Q(dispatch_state__in=LIVE_STATES) | Q(
         dispatch_state=DispatchState.UNCERTAIN, uncertain_at__gt=Now() - settings.HUB_UNCERTAIN_GRACE
     )
-    return Message.objects.filter(
-        holds, account=OuterRef("account"), contact=OuterRef("contact"), position__lt=OuterRef("position")
-    )
+    first = conversation.filter(holds, dispatch_state__in=HOLDING).order_by("position").values("position")[:1]
+    in_flight = conversation.filter(dispatch_state__in=IN_FLIGHT).values("position")[:1]
+    return Q(position__lte=Coalesce(Subquery(first), F("position"))) & IsNull(Subquery(in_flight), True)
+
+
+def _queue_scheduled(limit: int) -> None:
+    """Scheduled messages whose time has come join the queue, behind what was accepted before, in the order they fell
+    due."""
+    due = Message.objects.filter(
+        dispatch_state=DispatchState.SCHEDULED, due_at__lte=Now(), expires_at__gt=Now()
+    ).order_by("due_at", "position")
+    if not due.exists():
+        return
+    with transaction.atomic():
+        for message in lock_some(due, limit=limit):
+            Message.objects.filter(pk=message.pk).update(dispatch_state=DispatchState.QUEUED, position=NextPosition())
 
 
 def give_back(message: Message, *, due_in: timedelta | None = None, **changes: Any) -> bool:
@@ -230,13 +257,30 @@ def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
         )
 
 
-def settle_not_sent(message: Message, begun: Begun, error: ProviderError, *, used_up: bool = True) -> None:
-    """Surely nothing left: back to the queue after a while. `used_up` False: the try does not count."""
+def settle_not_sent(message: Message, begun: Begun, error: ProviderError) -> None:
+    """Surely nothing left: back to the queue after a while."""
     retry_after = error.retry_after if isinstance(error, Unavailable) else None
     wait = max(backoff(message.attempt_count), min(retry_after or timedelta(0), timedelta(hours=1)))
-    changes: dict[str, Any] = {} if used_up else {"attempt_count": F("attempt_count") - 1}
+    _back_to_queue(message, begun, error, outcome="not_sent", wait=wait)
+
+
+def settle_account_rejected(message: Message, begun: Begun, error: AccountRejected) -> bool:
+    """Refused because of the account: the message waits for it, and the try does not count. False when this was refused
+    so often that it is the message's fault: it is rejected, and its account need not stop."""
+    tries = Attempt.objects.filter(message=message.pk, outcome="account_rejected", code=error.code[:64]).count()
+    if tries + 1 >= ACCOUNT_TRIES:
+        settle_rejected(message, begun, error)
+        return False
+    wait = backoff(message.attempt_count + tries)
+    _back_to_queue(message, begun, error, outcome="account_rejected", wait=wait, attempt_count=F("attempt_count") - 1)
+    return True
+
+
+def _back_to_queue(
+    message: Message, begun: Begun, error: ProviderError, *, outcome: str, wait: timedelta, **changes: Any
+) -> None:
     with transaction.atomic():
-        _close(begun, outcome="not_sent", code=error.code, detail=error.detail)
+        _close(begun, outcome=outcome, code=error.code, detail=error.detail)
         _move(
             message,
             DispatchState.SENDING,

@@ -51,7 +51,7 @@ def look_up(message: Message) -> bool:
     if _bind(message, found):
         log.info("uncertain message found", message=str(message.pk))
         return True
-    _ask_again_later(message)
+    ask_again_later(message)
     return False
 
 
@@ -93,7 +93,8 @@ def _bind(message: Message, found: Sequence[Accepted]) -> bool:
         return False
 
 
-def _ask_again_later(message: Message) -> None:
+def ask_again_later(message: Message) -> None:
+    """Have the provider asked again, ever more rarely; never once the grace period is over."""
     since = timezone.now() - (message.uncertain_at or timezone.now())
     over = since >= settings.HUB_UNCERTAIN_GRACE
     wait = max(outbox.FIRST_LOOKUP, since)

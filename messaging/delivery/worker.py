@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import Error, close_old_connections, connections
 
 from messaging.delivery import outbox
 from messaging.delivery.duties import MESSAGES, OTHERS, DutyKind, housekeeping
@@ -30,9 +30,24 @@ def work_once(limit: int = 50) -> int:
     done = 0
     for kind in (MESSAGES, *OTHERS):
         for row in kind.take(limit):
-            kind.do(row)
+            do_one(kind, row)
             done += 1
     return done
+
+
+def do_one(kind: DutyKind, row: Any) -> str:
+    """Do one duty; a word on how it ended. Whatever goes wrong is logged, and the row comes back by itself: the
+    outermost net, so that one bad row stops no other."""
+    try:
+        return str(kind.do(row) or "done")
+    except Exception:
+        log.exception("duty failed", duty=kind.name, row=str(row.pk))
+        if not connections["default"].in_atomic_block:
+            connections.close_all()
+        if kind.failed is not None:
+            with contextlib.suppress(Error):
+                kind.failed(row)
+        return "failed"
 
 
 class Worker:
@@ -44,7 +59,7 @@ class Worker:
     def __init__(self, *, concurrency: int) -> None:
         self.concurrency = concurrency
         self.counts: Counter[str] = Counter()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._wake = threading.Event()
         self._slots = {MESSAGES: concurrency} | dict.fromkeys(OTHERS, OTHER_DUTIES_AT_ONCE)
         self._running: dict[Future[None], tuple[DutyKind, Any]] = {}
@@ -52,29 +67,38 @@ class Worker:
         self._next: dict[Callable[[], object], float] = {}
 
     def stop(self) -> None:
-        """Take nothing new; `run` returns when what is in flight is done. Safe in a signal handler."""
-        self._stopping.set()
-        self._wake.set()
+        """Take nothing new; `run` returns when what is in flight is done.
+
+        Safe in a signal handler, which must not touch the event: the thread it interrupts may hold its lock.
+        """
+        self._stopping = True
 
     def run(self) -> None:
         """Work until stopped. Errors of the database are waited out; nothing else ends the loop."""
         log.info("worker started", concurrency=self.concurrency)
         threads = sum(self._slots.values())
         with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="duty") as pool:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self._wake.clear()
                 try:
                     took = self._take_turns(pool)
-                except DatabaseError:
+                except Error:
                     log.exception("database trouble")
                     connections.close_all()
                     took = 0
                 if not took:
-                    self._wake.wait(settings.HUB_POLL_INTERVAL.total_seconds())
+                    self._rest()
             self._give_back_unstarted()
         self._report()
         connections.close_all()
         log.info("worker stopped")
+
+    def _rest(self) -> None:
+        """Until a slot is free, the next poll, or the stop, which is looked for at least every second."""
+        until = time.monotonic() + settings.HUB_POLL_INTERVAL.total_seconds()
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if self._wake.wait(min(left, 1.0)):
+                return
 
     def _take_turns(self, pool: ThreadPoolExecutor) -> int:
         close_old_connections()
@@ -105,15 +129,7 @@ class Worker:
         """One duty in a thread of the pool; whatever goes wrong, the row's lease brings it back."""
         started = time.monotonic()
         close_old_connections()
-        try:
-            outcome = kind.do(row) or "done"
-        except Exception:
-            outcome = "failed"
-            log.exception("duty failed", duty=kind.name, row=str(row.pk))
-            connections.close_all()
-            if kind.failed is not None:
-                with contextlib.suppress(DatabaseError):
-                    kind.failed(row)
+        outcome = do_one(kind, row)
         ms = round((time.monotonic() - started) * 1000)
         self.counts[f"{kind.name} {outcome}"] += 1
         log.info("duty done", duty=kind.name, row=str(row.pk), outcome=outcome, ms=ms)

@@ -156,7 +156,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('dispatch_state__in', ['queued', 'scheduled'])), fields=['due_at'], name='message_due'),
+            index=models.Index(condition=models.Q(('dispatch_state__in', ['queued', 'scheduled'])), fields=['due_at', 'position'], name='message_due'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('dispatch_state__in', ['claimed', 'sending'])), fields=['account', 'contact'], name='message_conversation_in_flight'),
         ),
         migrations.AddIndex(
             model_name='message',

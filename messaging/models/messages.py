@@ -195,8 +195,16 @@ class Message(models.Model):
             ),
         ]
         indexes = [
+            # In the order of the claim, so that it stops reading once it has enough.
             models.Index(
-                fields=["due_at"], condition=Q(dispatch_state__in=["queued", "scheduled"]), name="message_due"
+                fields=["due_at", "position"],
+                condition=Q(dispatch_state__in=["queued", "scheduled"]),
+                name="message_due",
+            ),
+            models.Index(
+                fields=["account", "contact"],
+                condition=Q(dispatch_state__in=["claimed", "sending"]),
+                name="message_conversation_in_flight",
             ),
             # Is there an earlier message of the conversation that is still on its way?
             models.Index(

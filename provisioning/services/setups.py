@@ -36,7 +36,7 @@ Caller = User | ApiKey | None
 
 SETTLING = timedelta(minutes=1)
 """What is left, after the call's own deadline, to write its answer down before the caller is taken for dead."""
-STORE_AGAIN_AFTER_S = (0.2, 1.0, 3.0)
+STORE_AGAIN_AFTER_S = (0.2, 1.0, 3.0, 10.0, 20.0)
 _AREA_CODE = re.compile(r"[2-9][0-9]{2}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,500}")
 

@@ -56,7 +56,7 @@ def test_a_retry_keeps_its_place(clinic: Clinic) -> None:
     first, second = send(clinic, "1"), send(clinic, "2")
     Message.objects.filter(pk=first.pk).update(due_at=timezone.now() + timedelta(minutes=5))
     assert claim() == []
-    Message.objects.filter(pk=first.pk).update(due_at=timezone.now())
+    Message.objects.filter(pk=first.pk).update(due_at=timezone.now() - timedelta(seconds=1))
     assert claim() == [first]
     assert state(second) == DispatchState.QUEUED
 
@@ -78,8 +78,32 @@ def test_a_scheduled_message_waits_for_its_time_and_lets_others_pass(clinic: Cli
     now = send(clinic, "now")
     assert claim() == [now]
     Message.objects.filter(pk=now.pk).update(dispatch_state=DispatchState.ACCEPTED)
-    Message.objects.filter(pk=later.pk).update(due_at=timezone.now())
+    Message.objects.filter(pk=later.pk).update(due_at=timezone.now() - timedelta(seconds=1))
     assert claim() == [later]
+
+
+def test_scheduled_messages_that_fall_due_keep_the_order_of_the_conversation(clinic: Clinic) -> None:
+    hour = timezone.now() + timedelta(hours=1)
+    second, first = (send(clinic, text, scheduled_at=hour) for text in ("second", "first"))
+    third = send(clinic, "already waiting")
+    past = timezone.now() - timedelta(minutes=1)
+    Message.objects.filter(pk=first.pk).update(due_at=past)
+    Message.objects.filter(pk=second.pk).update(due_at=past + timedelta(seconds=1))
+    for expected in (third, first, second):
+        assert claim() == [expected]
+        assert claim() == []
+        Message.objects.filter(pk=expected.pk).update(dispatch_state=DispatchState.ACCEPTED)
+
+
+def test_nothing_joins_a_conversation_that_has_a_message_in_flight(clinic: Clinic) -> None:
+    """Whatever its place: one that was moved here from another account waits as well."""
+    moved, flying = send(clinic, "moved"), send(clinic, "flying")
+    Message.objects.filter(pk=moved.pk).update(dispatch_state=DispatchState.CANCELLED)
+    assert claim() == [flying]
+    Message.objects.filter(pk=moved.pk).update(dispatch_state=DispatchState.QUEUED, due_at=timezone.now() - LEASE)
+    assert claim() == []
+    Message.objects.filter(pk=flying.pk).update(dispatch_state=DispatchState.ACCEPTED)
+    assert claim() == [moved]
 
 
 def test_what_a_dead_worker_had_claimed_goes_back_and_what_it_was_sending_becomes_uncertain(clinic: Clinic) -> None:

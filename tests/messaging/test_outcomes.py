@@ -9,6 +9,7 @@ from messaging.delivery.worker import work_once
 from messaging.models import DispatchState, Message
 from provisioning.models import PhoneLine, Setup
 from provisioning.sandbox.faults import magic_number
+from provisioning.services import read_lines
 from routing.models import Account, Contact
 from routing.selection import Blocker
 from tests.messaging.conftest import Hub
@@ -170,6 +171,21 @@ def test_rejected_credentials_stop_every_account_of_the_setup_and_keep_the_messa
     assert message.attempt_count == 0
     assert Account.objects.get(pk=account.pk).blockers == (Blocker.CREDENTIALS_REJECTED,)
     assert Setup.objects.get(phone_lines__account=account).credentials_rejected_at is not None
+
+
+def test_a_message_that_is_refused_again_and_again_is_at_fault_itself(hub: Hub) -> None:
+    """Its account works for everybody else, so it is not stopped for ever."""
+    message = hub.send(magic_number("unauthorized"))
+    account = message.sender
+    for tries in (1, 2):
+        hub.work_until(lambda: not Account.objects.get(pk=account.pk).can_send)
+        assert message.attempts.filter(outcome="account_rejected").count() == tries
+        read_lines(setup=account.phone_line.setup)
+        Message.objects.filter(pk=message.pk).update(due_at=message.created_at, account=account)
+    failed = hub.work_until_status(message, "failed")
+    assert failed.dispatch_state == DispatchState.REJECTED
+    assert Account.objects.get(pk=account.pk).can_send
+    assert times_sent(hub, message.contact_number) == 0
 
 
 def test_a_blocked_line_stops_its_account_and_the_next_message_leaves_elsewhere(hub: Hub) -> None:
