@@ -1,14 +1,17 @@
 """The admin site."""
 
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import BadRequest, ValidationError
 from django.http import HttpRequest
-from django.template.response import TemplateResponse
+from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.urls import URLPattern, URLResolver
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.defaults import bad_request
 
 from routing.scoped_admin import LocationScopedAdmin
 
@@ -28,6 +31,20 @@ class HubAdminSite(admin.AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.disable_action("delete_selected")
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """As Django's; an id in the address or the form that cannot be one is answered 400."""
+
+        @wraps(view)
+        def refusing(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                response = view(request, *args, **kwargs)
+                # Forms look their choices up when they are drawn.
+                return response.render() if isinstance(response, SimpleTemplateResponse) else response
+            except ValidationError:
+                return bad_request(request, BadRequest())
+
+        return super().admin_view(refusing, cacheable)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Without the door that looks for any object of any type by its id."""

@@ -1,7 +1,7 @@
 """How admin lists look and page: badges by colour and word, and pages that never count the table."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
@@ -132,8 +132,13 @@ class CursorChangeList(ChangeList):
         try:
             for (name, descending), text in zip(columns, given, strict=True):
                 value: Any = self.lookup_opts.get_field(name).to_python(text)  # type: ignore[union-attr]
+                if isinstance(value, datetime):
+                    # Only what a cursor of ours holds: a moment with its zone, which UTC can express.
+                    if value.tzinfo is None:
+                        raise IncorrectLookupParameters
+                    value = value.astimezone(UTC)
                 condition |= equal & Q(**{f"{name}__{'lt' if descending else 'gt'}": value})
                 equal &= Q(**{name: value})
-        except (ValidationError, ValueError) as error:
+        except (ValidationError, ValueError, OverflowError) as error:
             raise IncorrectLookupParameters from error
         return condition

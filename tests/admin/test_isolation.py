@@ -3,10 +3,12 @@
 import itertools
 import uuid
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
 from django.test import Client
 
 from messaging.models import Message
@@ -263,11 +265,28 @@ def test_broken_query_strings_are_answered(operator: User, ours: World) -> None:
             {"o": "1.-2.99.x"},
             {"p": "9e9"},
             {"before": "x_y"},
+            {"before": f"0001-01-01T00:00:00+23:59_{uuid4()}"},
+            {"before": f"2030-01-01_{uuid4()}"},
             {"_to_field": "id"},
         ):
             assert client.get(url(model), query).status_code in (200, 302, 400), (model, query)
         for odd in ("0", "x", "%00", "../..", "☃"):
             assert client.get(f"/admin/{label}/{model}/{odd}/change/").status_code in (200, 302, 404), (model, odd)
+        if model_admin.has_add_permission(_request_of(operator)):
+            for field in ("location", "user", "contact"):
+                assert client.get(f"/admin/{label}/{model}/add/", {field: "x"}).status_code in (200, 400), (
+                    model,
+                    field,
+                )
+        for action in model_admin.get_actions(_request_of(operator)):
+            form = {"action": action, "_selected_action": "x"}
+            assert client.post(url(model), form).status_code in (200, 302, 400), (model, action)
+
+
+def _request_of(user: User) -> HttpRequest:
+    request = HttpRequest()
+    request.user = user
+    return request
 
 
 def _model(label: str, name: str) -> Any:

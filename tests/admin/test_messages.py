@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from messaging.models import Attachment, Attempt, DispatchState, Message, MessageEvent
 from routing.models import Account
-from tests.admin.world import World, make_message, operation, sign_in, url
-from tests.factories import make_account, make_contact, new_phone
+from tests.admin.world import World, operation, send_message, sign_in, url
+from tests.factories import make_account, make_contact, make_message, new_phone
 
 
 @pytest.fixture
@@ -33,19 +33,7 @@ def page(client: Client, message: Message) -> str:
 
 def inbound(world: World, text: str = "hi there") -> Message:
     """A message of the contact's."""
-    from messaging.models.messages import NextPosition
-
-    message = Message(
-        location=world.location,
-        contact=world.contact,
-        account=world.account,
-        direction="inbound",
-        dispatch_state=DispatchState.RECEIVED,
-        text=text,
-    )
-    message.position = NextPosition()
-    message.save(force_insert=True)
-    return Message.objects.get(pk=message.pk)
+    return make_message(world.contact, account=world.account, received=True, text=text)
 
 
 def test_the_decision_is_told_in_words(client: Client, ours: World) -> None:
@@ -54,7 +42,7 @@ def test_the_decision_is_told_in_words(client: Client, ours: World) -> None:
     Account.objects.filter(pk=ours.account.pk).update(line_blocked=True)
     last = make_account(ours.location, label="Third")
     contact = make_contact(ours.location, tags=(f"im: {ours.account.phone_number}",), last_account=last)
-    message = make_message(ours.location, contact)
+    message = send_message(ours.location, contact)
     assert message.trace is not None
     told = page(client, message)
 
@@ -74,7 +62,7 @@ def test_the_decision_is_told_in_words(client: Client, ours: World) -> None:
 
 
 def test_a_failed_decision_shows_its_code(client: Client, ours: World) -> None:
-    message = make_message(ours.location, ours.contact, "{IM#9} hello")
+    message = send_message(ours.location, ours.contact, "{IM#9} hello")
     assert message.code == "override_account_not_found"
     told = page(client, message)
     assert "override_account_not_found" in told
@@ -106,7 +94,7 @@ def test_the_page_shows_attempts_events_and_times(client: Client, ours: World) -
 
 
 def test_texts_are_escaped(client: Client, ours: World) -> None:
-    message = make_message(ours.location, ours.contact, "<script>alert(1)</script>", metadata={"a": "</pre><b>"})
+    message = send_message(ours.location, ours.contact, "<script>alert(1)</script>", metadata={"a": "</pre><b>"})
     for answer in (client.get(url("message", "change", message.pk)), client.get(url("message"))):
         assert b"<script>alert(1)" not in answer.content
         assert b"&lt;script&gt;alert(1)" in answer.content
@@ -134,7 +122,7 @@ def test_nothing_is_written_by_a_form(ours: World, operator: Any) -> None:
 
 def test_a_scheduled_message_is_cancelled_after_a_question(client: Client, ours: World) -> None:
     later = timezone.now() + timedelta(hours=1)
-    message = make_message(ours.location, ours.contact, scheduled_at=later)
+    message = send_message(ours.location, ours.contact, scheduled_at=later)
     door = operation("message", message.pk, "cancel")
     assert client.get(door).status_code == 200
     message.refresh_from_db()
@@ -147,7 +135,7 @@ def test_a_scheduled_message_is_cancelled_after_a_question(client: Client, ours:
 
 
 def test_the_action_cancels_what_has_not_left(client: Client, ours: World) -> None:
-    left = make_message(ours.location, ours.contact)
+    left = send_message(ours.location, ours.contact)
     Message.objects.filter(pk=left.pk).update(dispatch_state=DispatchState.ACCEPTED)
     data = {"action": "cancel", "_selected_action": [str(left.pk), str(ours.message.pk)]}
     told = client.post(url("message"), data, follow=True).content.decode()
@@ -163,7 +151,7 @@ def test_the_action_cancels_what_has_not_left(client: Client, ours: World) -> No
 
 def test_the_list_goes_on_with_older_ones_and_counts_nothing(client: Client, ours: World) -> None:
     for number in range(119):
-        make_message(ours.location, ours.contact, f"number {number:03}")
+        send_message(ours.location, ours.contact, f"number {number:03}")
     seen: list[str] = []
     address, pages = url("message"), 0
     while address:
@@ -183,8 +171,8 @@ def test_the_list_goes_on_with_older_ones_and_counts_nothing(client: Client, our
 
 def test_filters_are_kept_on_the_way_to_older_ones(client: Client, ours: World) -> None:
     for number in range(60):
-        make_message(ours.location, ours.contact, "{IM#9} failed" if number % 2 else "fine")
-        make_message(ours.location, ours.contact, "{IM#9} failed")
+        send_message(ours.location, ours.contact, "{IM#9} failed" if number % 2 else "fine")
+        send_message(ours.location, ours.contact, "{IM#9} failed")
     content = client.get(url("message"), {"status": "failed"}).content.decode()
     older = re.search(r'href="(\?[^"]+)" rel="next"', content)
     assert older
@@ -197,7 +185,7 @@ def test_filters_are_kept_on_the_way_to_older_ones(client: Client, ours: World) 
 
 def test_messages_are_found_by_contact_and_by_id(client: Client, ours: World, theirs: World) -> None:
     other = make_contact(ours.location, name="Zoe", phone_number="+14155550124")
-    message = make_message(ours.location, other, "to zoe")
+    message = send_message(ours.location, other, "to zoe")
     Message.objects.filter(pk=message.pk).update(provider_id="prov-77")
     for words in ("zoe", "(415) 555-0124", str(message.pk), "prov-77"):
         content = client.get(url("message"), {"q": words}).content.decode()

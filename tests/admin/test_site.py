@@ -15,7 +15,7 @@ from imessage_hub.admin import HubAdminSite
 from provisioning.fields import SecretTextField
 from routing.models import Account, Contact, User
 from routing.scoped_admin import LocationScopedAdmin, ScopedRelatedFilter
-from tests.admin.world import MODELS, World, make_event, make_message, operation, sign_in, url
+from tests.admin.world import MODELS, World, make_event, operation, send_message, sign_in, url
 from tests.factories import (
     make_account,
     make_api_key,
@@ -120,7 +120,7 @@ def fill(world: World, count: int) -> None:
         make_line(setup, account=account)
         make_event(setup)
         contact = make_contact(world.location, tags=(f"tag {number}", "vip"), assigned_user=user, last_account=account)
-        make_message(world.location, contact)
+        send_message(world.location, contact)
         make_api_key(world.location)
         make_member(make_location(), user=world.admin)
 

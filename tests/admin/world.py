@@ -59,7 +59,7 @@ def make_event(setup: Setup, *, body: bytes = b'{"a": 1}', type: str = "line_ass
     return ProviderEvent.objects.create(location=setup.location, setup=setup, type=type, body=body, **fields)
 
 
-def make_message(location: Location, contact: Contact, text: str = "hello", **wanted: Any) -> Message:
+def send_message(location: Location, contact: Contact, text: str = "hello", **wanted: Any) -> Message:
     """An outbound message, decided and stored as the API does it."""
     return send(location=location, wanted=NewMessage(to=contact.phone_number, text=text, **wanted), now=timezone.now())
 
@@ -114,7 +114,7 @@ def make_world(mark: str) -> World:
     line = make_line(setup, account=account, request_id=f"request-{mark}")
     contact = make_contact(location, name=f"Patient {mark}", tags=(f"vip {mark}",), assigned_user=agent)
     event = make_event(setup, body=f'{{"content": "body {mark}"}}'.encode(), detail=f"detail {mark}")
-    message = make_message(location, contact, f"words {mark}", metadata={"ref": f"meta {mark}"})
+    message = send_message(location, contact, f"words {mark}", metadata={"ref": f"meta {mark}"})
     return World(
         location=location,
         admin=admin,
