@@ -8,8 +8,9 @@ from uuid import UUID
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from routing.models import Account, Contact, ContactTag, Location, Membership
+from routing.number_tags import tag_numbers
 from routing.overrides import Override
-from routing.selection import AccountFacts, Facts, OnUnavailable, Policy, tag_numbers
+from routing.selection import AccountFacts, Facts, OnUnavailable, Policy
 
 Found = dict[UUID, AccountFacts]
 

@@ -1,6 +1,5 @@
 """Which account of a location sends one message to one contact: facts in, decision with its trace out."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,8 +7,8 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
+from routing.number_tags import is_number_tag, tag_phone
 from routing.overrides import Override
-from routing.phones import InvalidPhone, parse_possible_phone
 
 
 class Blocker(StrEnum):
@@ -191,25 +190,6 @@ def select(facts: Facts, override: Override, *, policy: Policy, exempt_from_opt_
     return steps.decision(facts)
 
 
-def tag_phone(tag: str, *, region: str) -> str | None:
-    """The E.164 number that an `im: <phone>` tag names; None for any other tag and for one that names no number."""
-    typed = _IM_TAG.fullmatch(tag)
-    if not typed:
-        return None
-    try:
-        return parse_possible_phone(typed[1].strip(), region=region)
-    except InvalidPhone:
-        return None
-
-
-def tag_numbers(tags: Iterable[str], *, region: str) -> tuple[str, ...]:
-    """The E.164 numbers that the `im:` tags among these name, each once, in the order of the tags."""
-    return tuple(dict.fromkeys(number for tag in tags if (number := tag_phone(tag, region=region))))
-
-
-_IM_TAG: Final = re.compile(r"\s*[Ii][Mm]\s*:(.+)", re.DOTALL)
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one rule says. `why` completes "because …" for a choice; for a failure it is the whole sentence."""
@@ -304,7 +284,7 @@ def _contact_tag(facts: Facts, _: Override, policy: Policy) -> Verdict:
     named: dict[str, list[AccountFacts]] = {}
     warnings = []
     for tag in facts.tags:
-        if not _IM_TAG.fullmatch(tag):
+        if not is_number_tag(tag):
             continue
         number = tag_phone(tag, region=facts.region)
         if number is None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from routing.errors import Refused
 from routing.models import Account, ApiKey, Contact, ContactTag, Location, Membership, Tag, User
-from routing.selection import tag_phone
+from routing.number_tags import is_number_tag, tag_phone
 
 KEY_PREFIX = "imh_"
 
@@ -144,12 +144,6 @@ def replace_number_tag(*, contact: Contact, phone_number: str) -> bool:
         return False
     set_tags(contact=contact, names=[*others, f"im: {phone_number}"])
     return True
-
-
-def is_number_tag(name: str) -> bool:
-    """Whether a tag has the form `im: …`, with a readable number or not."""
-    head, colon, rest = name.partition(":")
-    return bool(colon) and head.strip().lower() == "im" and bool(rest.strip())
 
 
 def set_opt_out(*, contact: Contact, opted_out: bool, at: datetime | None = None) -> bool:

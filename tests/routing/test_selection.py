@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from routing.number_tags import tag_numbers, tag_phone
 from routing.overrides import Override
-from routing.selection import Code, OnUnavailable, Policy, Rule, select, tag_numbers, tag_phone
+from routing.selection import Code, OnUnavailable, Policy, Rule, select
 from tests.routing.selection_facts import (
     ANNA,
     BEN,

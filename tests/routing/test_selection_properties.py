@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.number_tags import tag_numbers
 from routing.overrides import Override
-from routing.selection import Blocker, Facts, OnUnavailable, Policy, Rule, select, tag_numbers
+from routing.selection import Blocker, Facts, OnUnavailable, Policy, Rule, select
 from tests.routing.selection_facts import ANNA, BEN, account, account_id, facts, phone
 
 INDEXES = st.integers(1, 6)
