@@ -201,8 +201,9 @@ def _insert(caller: _Caller, parsed: Parsed, body: bytes, *, topic: str, outcome
     )
     if waiting and all(isinstance(event, LineHint | TypingEvent) for event in parsed.events):
         # These have no id, and often no time, of their own: a line that is blocked a second time is told of in the same
-        # words. Kept once, they are looked into each time.
-        wake(ProviderEvent.objects.filter(setup=caller.setup_id, dedup_key=dedup_key), after=timedelta(0))
+        # words. Kept once, they are looked into again each time they come after they were applied.
+        applied = ProviderEvent.objects.filter(setup=caller.setup_id, dedup_key=dedup_key, due_at=None)
+        wake(applied, after=timedelta(0))
 
 
 def _dedup_key(caller: _Caller, parsed: Parsed) -> str:
