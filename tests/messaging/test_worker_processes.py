@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,8 @@ import pytest
 from django.conf import LazySettings, settings
 from django.db import connection
 
-from messaging import events
 from messaging.delivery import outbox
-from messaging.delivery.worker import Worker
 from messaging.models import LIVE_STATES, DispatchState, Message
-from provisioning.models import EventOutcome, ProviderEvent
 from tests.messaging.conftest import Hub
 
 DEADLINE_S = 90.0
@@ -196,24 +192,3 @@ def test_two_workers_share_the_work(hub: Hub, start_worker: StartWorker) -> None
     wait_until(lambda: Message.objects.filter(status="delivered").count() == len(messages))
     assert Counter(one.content for one in hub.sandbox.ledger()) == Counter(message.text for message in messages)
     assert outbox.sweep() == {"requeued": 0, "uncertain": 0, "expired": 0}
-
-
-def test_an_event_that_cannot_be_applied_is_put_off_and_after_a_day_shown(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.sandbox.reply(from_number="+12125551234", to_number=hub.accounts[0].phone_number, text="hello")
-    hub.sandbox.drain_webhooks()
-    monkeypatch.setattr(events, "get_or_create_contact", lambda **_: 1 / 0)
-    worker = Worker(concurrency=1)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        event = wait_until(lambda: ProviderEvent.objects.filter(type="receive", attempts=1, lease_until=None).first())
-        assert event.outcome == EventOutcome.WAITING
-        assert event.due_at > event.received_at
-        long_ago = event.received_at - timedelta(days=2)
-        ProviderEvent.objects.filter(pk=event.pk).update(received_at=long_ago, due_at=long_ago)
-        wait_until(lambda: ProviderEvent.objects.get(pk=event.pk).outcome == EventOutcome.CONFLICT)
-    finally:
-        worker.stop()
-        thread.join()
