@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
-from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -15,8 +12,8 @@ from django.utils.html import format_html
 
 from provisioning import services
 from provisioning.event_admin import outcome_badge
+from provisioning.forms import ConnectForm, CreateForm, CredentialsForm
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
-from provisioning.providers import provider_choices
 from provisioning.providers.base import Credentials, Health
 from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, badge, moment, phone, set_on
 from routing.admin_operations import Operation, OperationsAdmin, refuse
@@ -25,7 +22,6 @@ from routing.models import Location, Role, User
 from routing.scoped_admin import (
     ReadOnlyInline,
     ScopedRelatedFilter,
-    SecretInput,
     choices_of,
     may,
     user_of,
@@ -61,55 +57,6 @@ HEALTH_TONES = {
     Health.BLOCKED: BAD,
 }
 STUCK = frozenset({SetupStatus.FAILED, SetupStatus.UNKNOWN})
-
-
-class CredentialsForm(forms.Form):
-    """Credentials as they are typed in; none is ever filled in again."""
-
-    key_id = forms.CharField(label="API key id", max_length=500, widget=SecretInput)
-    secret = forms.CharField(label="API secret", max_length=500, widget=SecretInput)
-
-    def credentials(self) -> Credentials:
-        """What was typed."""
-        return Credentials(key_id=self.cleaned_data["key_id"], secret=self.cleaned_data["secret"])
-
-
-class NewSetupForm(forms.Form):
-    """What a new setup needs to know."""
-
-    location: "forms.ModelChoiceField[Location]" = forms.ModelChoiceField(queryset=Location.objects.none())
-    business_name = forms.CharField(
-        max_length=64, widget=AdminTextInputWidget, help_text="What recipients see; it cannot be changed later."
-    )
-    label = forms.CharField(
-        max_length=120, widget=AdminTextInputWidget, help_text="For the people who run it; it can be changed."
-    )
-
-    def __init__(self, *args: Any, locations: QuerySet[Location], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["location"]
-        field.queryset = locations
-        few = list(locations[:2])
-        if len(few) == 1:
-            field.initial = few[0].pk
-
-
-class CreateForm(NewSetupForm):
-    """A new account at the provider."""
-
-    area_code = forms.CharField(
-        required=False,
-        max_length=3,
-        validators=[RegexValidator(r"^[2-9][0-9]{2}$", "An area code has three digits, like 415.")],
-        help_text="A wish for the number; the provider may give another.",
-    )
-
-
-class ConnectForm(NewSetupForm, CredentialsForm):
-    """An account that is there already."""
-
-    provider = forms.ChoiceField(choices=provider_choices)
-    field_order = ("location", "business_name", "label", "provider", "key_id", "secret")
 
 
 def _refresh(user: User, setup: Setup, data: dict[str, Any]) -> str:

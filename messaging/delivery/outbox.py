@@ -25,7 +25,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import IsNull
 from django.utils import timezone
@@ -266,9 +266,13 @@ def settle_not_sent(message: Message, begun: Begun, error: ProviderError) -> Non
 
 def settle_account_rejected(message: Message, begun: Begun, error: AccountRejected) -> bool:
     """Refused because of the account: the message waits for it, and the try does not count. False when this was refused
-    so often that it is the message's fault: it is rejected, and its account need not stop."""
-    tries = Attempt.objects.filter(message=message.pk, outcome="account_rejected", code=error.code[:64]).count()
-    if tries + 1 >= ACCOUNT_TRIES:
+    again and again while the account served others: then it is the message's fault, it is rejected, and its account
+    need not stop."""
+    refused = Attempt.objects.filter(message=message.pk, outcome="account_rejected", code=error.code[:64])
+    tries = refused.count()
+    since = refused.aggregate(at=Min("started_at"))["at"]
+    others = Attempt.objects.filter(account=message.sender, outcome="accepted", started_at__gt=since) if since else None
+    if tries + 1 >= ACCOUNT_TRIES and others is not None and others.exists():
         settle_rejected(message, begun, error)
         return False
     wait = backoff(message.attempt_count + tries)

@@ -22,6 +22,11 @@ def times_sent(hub: Hub, number: str) -> int:
     return len([one for one in hub.sandbox.ledger() if one.number == number])
 
 
+def tried_times(message: Message, count: int) -> Callable[[], bool]:
+    """Whether there were so many attempts at the message."""
+    return lambda: message.attempts.count() == count
+
+
 def not_sent_times(message: Message, count: int) -> Callable[[], bool]:
     """Whether so many attempts at the message ended without sending it."""
     return lambda: message.attempts.filter(outcome="not_sent").count() == count
@@ -173,18 +178,22 @@ def test_rejected_credentials_stop_every_account_of_the_setup_and_keep_the_messa
     assert Setup.objects.get(phone_lines__account=account).credentials_rejected_at is not None
 
 
-def test_a_message_that_is_refused_again_and_again_is_at_fault_itself(hub: Hub) -> None:
-    """Its account works for everybody else, so it is not stopped for ever."""
+@pytest.mark.parametrize("serves_others", [True, False])
+def test_a_message_is_at_fault_only_if_its_account_serves_others_meanwhile(hub: Hub, serves_others: bool) -> None:
     message = hub.send(magic_number("unauthorized"))
     account = message.sender
-    for tries in (1, 2):
-        hub.work_until(lambda: not Account.objects.get(pk=account.pk).can_send)
-        assert message.attempts.filter(outcome="account_rejected").count() == tries
-        read_lines(setup=account.phone_line.setup)
-        Message.objects.filter(pk=message.pk).update(due_at=message.created_at, account=account)
-    failed = hub.work_until_status(message, "failed")
-    assert failed.dispatch_state == DispatchState.REJECTED
-    assert Account.objects.get(pk=account.pk).can_send
+    for tries in (1, 2, 3):
+        hub.work_until(tried_times(message, tries))
+        if tries < 3:
+            assert not Account.objects.get(pk=account.pk).can_send
+            read_lines(setup=account.phone_line.setup)
+            if serves_others:
+                hub.work_until_status(hub.send(GOOD, "{IM#1} hello"), "delivered")
+            Message.objects.filter(pk=message.pk).update(due_at=message.created_at, account=account)
+    hub.work_until(lambda: not message.attempts.filter(ended_at=None).exists())
+    message.refresh_from_db()
+    assert message.status == ("failed" if serves_others else "queued")
+    assert Account.objects.get(pk=account.pk).can_send is serves_others
     assert times_sent(hub, message.contact_number) == 0
 
 

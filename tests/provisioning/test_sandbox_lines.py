@@ -65,6 +65,7 @@ def test_an_ordinary_line_is_placed_by_the_timer_when_there_is_one() -> None:
     with quick(line_delay_s=0.03) as sandbox:
         child = open_child(sandbox, "415")
         wait_until(child.numbers)
+        assert len(child.numbers()) == 1
 
 
 def test_a_line_is_placed_once_and_a_number_given_once(sandbox: Sandbox) -> None:

@@ -227,6 +227,8 @@ def test_a_setup_is_not_closed_during_its_call(clinic):
     setup = make_setup(clinic.location, status=SetupStatus.PROVISIONING, credentials=None)
     with refused_with("setup_busy"):
         close_setup(setup=setup)
+    setup.refresh_from_db()
+    assert (setup.status, setup.closed_at) == (SetupStatus.PROVISIONING, None)
 
 
 def test_a_reading_that_was_on_its_way_does_not_revive_a_closed_setup(clinic, provider: FakeProvider):
