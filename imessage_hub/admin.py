@@ -13,6 +13,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.defaults import bad_request
 
+from imessage_hub.navigation import navigation
+from routing.models import User
 from routing.scoped_admin import LocationScopedAdmin
 
 
@@ -26,6 +28,7 @@ class HubAdminSite(admin.AdminSite):
     site_title = "iMessage Hub"
     index_title = "Home"
     site_url = None
+    enable_nav_sidebar = False
     empty_value_display = "–"
 
     def __init__(self, name: str = "admin") -> None:
@@ -45,6 +48,14 @@ class HubAdminSite(admin.AdminSite):
                 return bad_request(request, BadRequest())
 
         return super().admin_view(refusing, cacheable)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """With the side bar, and the name of the location for whom there is only one."""
+        context = super().each_context(request)
+        if context["has_permission"] and isinstance(request.user, User):
+            context["hub_navigation"] = navigation(self, request)
+            context["hub_where"] = request.user.only_location_name
+        return context
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Without the door that looks for any object of any type by its id."""

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+
+from routing.models import User
 
 log = structlog.get_logger("hub.request")
 
@@ -36,6 +39,20 @@ class RequestLog:
             # The door for webhooks answers the same bytes to all whom it does not let in; nothing there may differ.
             response["X-Request-Id"] = request_id
         return response
+
+
+class LocationTime:
+    """Times that belong to no particular location are told, and read, in the zone that the user's locations keep."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        user = request.user if request.path.startswith("/admin/") else None
+        if not isinstance(user, User):
+            return self.get_response(request)
+        with timezone.override(user.time_zone):
+            return self.get_response(request)
 
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -18,7 +18,8 @@ from django.utils.text import Truncator
 from messaging import services
 from messaging.models import Attachment, Direction, DispatchState, Message, MessageStatus
 from routing.admin import BLOCKER_WORDS
-from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, ChoiceFilter, CursorChangeList, badge, moment, phone
+from routing.admin_lists import ChoiceFilter, CursorChangeList
+from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN, badge, moment, phone
 from routing.admin_operations import Operation, OperationsAdmin
 from routing.errors import Refused
 from routing.models import Contact, Role, User

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from messaging import consent
+from messaging import consent, threads
 from messaging.delivery import outbox
 from messaging.models import Attachment, Attempt, Direction, DispatchState, Message, MessageEvent, TypingNotice
 from messaging.models.messages import NextPosition
@@ -246,6 +246,7 @@ def _store_inbound(contact: Contact, account: Account, inbound: InboundEvent, no
         sent_at=None,
         created_at=now,
     )
+    threads.note_message(message, at=now, unread=True)
     Attachment.objects.bulk_create(
         [
             Attachment(location=contact.location, message=message, order=order, url=storable(url)[:2000], due_at=Now())

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+from messaging import threads
 from messaging.models import (
     Attachment,
     Direction,
@@ -295,6 +296,7 @@ def _store(
         created_at=now,
     )
     del message.position  # an expression until it is read again
+    threads.note_message(message, at=now)
     Attachment.objects.bulk_create(
         [
             Attachment(location=location, message=message, order=order, url=url)

@@ -15,7 +15,7 @@ from provisioning.event_admin import outcome_badge
 from provisioning.forms import ConnectForm, CreateForm, CredentialsForm
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Credentials, Health
-from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, badge, moment, phone, set_on
+from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN, badge, moment, phone, set_on
 from routing.admin_operations import Operation, OperationsAdmin, refuse
 from routing.errors import Refused
 from routing.models import Location, Role, User
@@ -140,6 +140,7 @@ class SetupAdmin(OperationsAdmin):
     """Setups: made and connected here, watched, mended, closed; never deleted."""
 
     add_by = change_by = Role.ADMIN
+    audited_values = frozenset({"label", "business_name", "area_code"})
     list_display = ("business_name", "label", "state", "lines", "location", "provider", "created")
     list_display_links = ("business_name", "label")
     list_select_related = ("location",)

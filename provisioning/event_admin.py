@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from provisioning.models import EventOutcome, ProviderEvent
-from routing.admin_lists import BAD, BUSY, GOOD, QUIET, WARN, CursorChangeList, badge, moment
+from routing.admin_lists import CursorChangeList
+from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN, badge, moment
 from routing.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter
 
 MAX_SHOWN_BODY = 64 * 1024

@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
 from routing import contact_admin, services, tenancy_admin
-from routing.admin_lists import BAD, BUSY, GOOD, QUIET, ChoiceFilter, badge, moment, phone
+from routing.admin_lists import ChoiceFilter
+from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, moment, phone
 from routing.admin_operations import Operation, OperationsAdmin
 from routing.errors import Refused
 from routing.models import Account, Membership, Role, User
@@ -99,6 +100,7 @@ class AccountAdmin(OperationsAdmin):
 
     form = AccountForm
     change_by = Role.ADMIN
+    audited_values = frozenset({"label", "user"})
     list_display = ("index_token", "label", "number", "location", "connection", "default", "user")
     list_display_links = ("index_token", "label")
     list_select_related = ("location", "user")

@@ -1,4 +1,4 @@
-"""How admin lists look and page: badges by colour and word, and pages that never count the table."""
+"""How admin lists filter and page: by fixed answers, and by pages that never count the table."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,39 +11,8 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-
-from routing.phones import national_format
 
 BEFORE = "before"
-
-GOOD, BUSY, WARN, BAD, QUIET = "good", "busy", "warn", "bad", "quiet"
-"""The tones of a badge: fine, on its way, look at it, broken, over."""
-
-
-def badge(word: str, tone: str) -> SafeString:
-    """A word in a coloured pill; the word alone says it all, the colour only finds it faster."""
-    return format_html('<span class="hub-badge hub-badge-{}">{}</span>', tone, word)
-
-
-def phone(number: str | None) -> SafeString | str:
-    """A number as people of its country write it, with its E.164 form in the tooltip; a dash for none."""
-    if not number:
-        return "–"
-    return format_html('<span class="hub-phone" title="{}">{}</span>', number, national_format(number))
-
-
-def moment(at: datetime | None) -> SafeString | str:
-    """A time to the second, in UTC; a dash for None."""
-    if at is None:
-        return "–"
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
-
-
-def set_on(at: datetime | None) -> str:
-    """All that is ever shown of a secret."""
-    return "not set" if at is None else f"set on {at:%-d %B %Y}"
 
 
 class ChoiceFilter(SimpleListFilter):
@@ -86,6 +55,11 @@ class CursorChangeList(ChangeList):
     before: str | None = None
     older: str | None = None
     cursor = True
+
+    @property
+    def newest(self) -> str:
+        """Where the list begins, with the same filters."""
+        return self.get_query_string(remove=[BEFORE]) or "?"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """The rows that the filters leave, from the cursor on. Raises IncorrectLookupParameters on a broken cursor."""

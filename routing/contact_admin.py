@@ -14,7 +14,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
 from routing import services
-from routing.admin_lists import BAD, GOOD, ChoiceFilter, badge, moment, phone
+from routing.admin_lists import ChoiceFilter
+from routing.admin_look import BAD, GOOD, badge, moment, phone
 from routing.admin_operations import Operation, OperationsAdmin
 from routing.errors import Refused
 from routing.models import Contact, Role, User

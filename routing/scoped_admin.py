@@ -4,7 +4,6 @@ Django's own permission tables have no say. Rows, choices, filters and log entri
 admins of the apps only say what they show; `ScopedChecks` refuses at start what would get around it.
 """
 
-import json
 from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Any
@@ -13,19 +12,21 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.checks import ModelAdminChecks
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
-from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.utils import get_fields_from_path, quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.contrib.contenttypes.models import ContentType
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import BooleanField, Field, ForeignKey, ManyToManyField, Model, Q, QuerySet
+from django.db.models import BooleanField, DateTimeField, Field, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.text import capfirst
 
+from routing import audit
 from routing.admin_lists import HubChangeList
-from routing.models import Location, Role, User
+from routing.models import AuditAction, AuditEntry, Location, Role, User
 
 
 class Reach(Enum):
@@ -41,6 +42,8 @@ Least = Role | Reach
 MAX_SEARCH_LENGTH = 100
 MAX_SEARCH_WORDS = 5
 MAX_FILTER_CHOICES = 50
+MAX_HISTORY = 200
+"""Entries on one history page; the audit list goes on from there."""
 
 
 def user_of(request: HttpRequest) -> User:
@@ -231,20 +234,52 @@ def _scope_findings(admin_obj: Any) -> list[CheckMessage]:
     return found
 
 
+class LocalMoment(forms.DateTimeInput):
+    """The browser's own picker of a day and a time, on the clocks of the request's zone."""
+
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"class": "vDateTimeInput"}, format="%Y-%m-%dT%H:%M")
+
+
 class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-arg]
     """The admin of something that belongs to a location.
 
-    `lookups` is the whole list of what a query string may filter by. The location is chosen when a row is added and
-    never changed afterwards.
+    `lookups` is the whole list of what a query string may filter by; `audited_values` names the form fields whose old
+    and new values the audit trail keeps, of others it keeps only that they changed. The location is chosen when a row
+    is added and never changed afterwards.
     """
 
     checks_class = ScopedChecks
     lookups: frozenset[str] = frozenset()
+    audited_values: frozenset[str] = frozenset()
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_max_show_all = 100
     # Without a bar of actions Django's list page carries an inline style, which the content security policy forbids.
     actions_on_top = True
+
+    list_words = ""
+    """A line under the title of the list: what these rows are."""
+    empty_words = ""
+    """What to do when there is no row yet."""
+    add_words = ""
+    """The button that adds one."""
+    formfield_overrides = {DateTimeField: {"form_class": forms.DateTimeField, "widget": LocalMoment}}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Under its own name instead of "Select … to change"."""
+        words = {"list_words": self.list_words, "empty_words": self.empty_words, "add_words": self.add_words}
+        context = {"title": capfirst(str(self.opts.verbose_name_plural))} | words | (extra_context or {})
+        return super().changelist_view(request, context)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Under the name of the object, or of what is added."""
+        obj = context.get("original")
+        context["title"] = f"New {self.opts.verbose_name}" if obj is None else str(obj)
+        context["subtitle"] = None
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The hub's list."""
@@ -312,29 +347,65 @@ class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-
             stamps = [name for name, field in columns.items() if getattr(field, "auto_now", False)]
             obj.save(update_fields=[*changed, *stamps])
 
-    # --- history: who did what, in words that name no person outside the hub and hold no text -------------------------
+    # --- audit: who did what, in words that name no person outside the hub and hold no text ---------------------------
 
     def history_name(self, obj: Any) -> str:
-        """How the log names the object."""
+        """How the trail names the object."""
         return str(obj)
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        return self._log(request, obj, ADDITION, message)
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """What the form changed, for `log_addition` and `log_change`: values only of the fields in `audited_values`."""
+        return {} if add else {name: self._change(form, name) for name in form.changed_data}
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        return self._log(request, obj, CHANGE, message)
+    def _change(self, form: Any, name: str) -> tuple[str, str] | None:
+        if name not in self.audited_values:
+            return None
+        field = form.fields[name]
+        before, after = form.initial.get(name), form.cleaned_data.get(name)
+        if isinstance(field, forms.ModelChoiceField):
+            before = field.to_python(before) if before else None
+        return audit.shown(before), audit.shown(after)
 
-    def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> list[LogEntry]:
-        return [self._log(request, obj, DELETION, "") for obj in queryset]
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What the audit trail tells of one object, newest first."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return, attr-defined]
+        if not self.has_view_or_change_permission(request, obj):
+            raise PermissionDenied
+        entries = AuditEntry.objects.filter(object_type=self.opts.label_lower, object_id=str(obj.pk)).order_by("-id")
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"History of {self.history_name(obj)}",
+            "object": obj,
+            "back": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)]),
+            "entries": entries[:MAX_HISTORY],
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/object_history.html", context)
 
-    def _log(self, request: HttpRequest, obj: Any, flag: int, message: Any) -> LogEntry:
-        return LogEntry.objects.create(
-            user_id=user_of(request).pk,
-            content_type=ContentType.objects.get_for_model(obj, for_concrete_model=False),
-            object_id=str(obj.pk),
-            object_repr=self.history_name(obj)[:200],
-            action_flag=flag,
-            change_message=message if isinstance(message, str) else json.dumps(message),
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return self._record(request, obj, AuditAction.CREATED, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return self._record(request, obj, AuditAction.CHANGED, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> Any:
+        return [self._record(request, obj, AuditAction.DELETED, "") for obj in queryset]
+
+    def _record(self, request: HttpRequest, obj: Any, action: AuditAction, message: Any) -> AuditEntry:
+        return audit.record(
+            by=user_of(request),
+            action=action,
+            obj=obj,
+            location_id=self.location_of(obj),
+            name=self.history_name(obj),
+            detail=message if isinstance(message, str) else "",
+            changes=None if isinstance(message, str) else message,
         )
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from routing import services
-from routing.admin_lists import BAD, GOOD, QUIET, badge, moment
+from routing.admin_look import BAD, GOOD, QUIET, badge, moment
 from routing.admin_operations import Operation, OperationsAdmin
 from routing.models import ApiKey, Location, Membership, Role, User
 from routing.scoped_admin import (
@@ -40,6 +40,17 @@ class LocationAdmin(LocationScopedAdmin):
 
     add_by = Reach.OPERATORS
     change_by = Role.ADMIN
+    audited_values = frozenset(
+        {
+            "name",
+            "region",
+            "time_zone",
+            "unavailable_tag_account",
+            "unavailable_user_account",
+            "manual_override_persists",
+            "second_factor",
+        }
+    )
     list_display = ("name", "region", "time_zone", "default_account", "created_at")
     list_select_related = ("default_account",)
     search_fields = ("name",)
@@ -56,6 +67,7 @@ class LocationAdmin(LocationScopedAdmin):
                 )
             },
         ),
+        ("Signing in", {"fields": ("second_factor",)}),
         (None, {"fields": ("created_at",)}),
     )
     readonly_fields = ("default_account", "created_at")
@@ -95,6 +107,7 @@ class MembershipAdmin(LocationScopedAdmin):
 
     form = MembershipForm
     add_by = change_by = delete_by = Role.ADMIN
+    audited_values = frozenset({"role", "can_set_default", "crm_user_id"})
     list_display = ("user", "full_name", "location", "role", "can_set_default", "crm_user_id")
     list_select_related = ("user", "location")
     list_filter = (("location", ScopedRelatedFilter), "role")

@@ -30,6 +30,7 @@ from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import IsNull
 from django.utils import timezone
 
+from messaging import threads
 from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, EventKind, Message, MessageEvent
 from messaging.models.messages import NextPosition
 from provisioning.duties import lock_some
@@ -109,6 +110,7 @@ def _queue_scheduled(limit: int) -> None:
     with transaction.atomic():
         for message in lock_some(due, limit=limit):
             Message.objects.filter(pk=message.pk).update(dispatch_state=DispatchState.QUEUED, position=NextPosition())
+            threads.note_message(message, at=timezone.now())
 
 
 def give_back(message: Message, *, due_in: timedelta | None = None, **changes: Any) -> bool:

@@ -12,11 +12,13 @@ from messaging.models.messages import (
     MessageStatus,
 )
 from messaging.models.requests import IdempotencyKey, TypingNotice
+from messaging.models.threads import DailyVolume, Reaction, Thread
 
 __all__ = [
     "LIVE_STATES",
     "Attachment",
     "Attempt",
+    "DailyVolume",
     "Direction",
     "DispatchState",
     "EventKind",
@@ -24,5 +26,7 @@ __all__ = [
     "Message",
     "MessageEvent",
     "MessageStatus",
+    "Reaction",
+    "Thread",
     "TypingNotice",
 ]

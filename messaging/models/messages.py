@@ -218,6 +218,10 @@ class Message(models.Model):
             models.Index(fields=["lookup_at"], condition=Q(lookup_at__isnull=False), name="message_lookup"),
             models.Index(fields=["location", "-position"], name="message_list"),
             models.Index(fields=["location", "status", "-position"], name="message_list_by_status"),
+            models.Index(fields=["location", "created_at"], name="message_day"),
+            models.Index(
+                fields=["location", "uncertain_at"], condition=Q(dispatch_state="uncertain"), name="message_desk"
+            ),
             models.Index(fields=["contact", "-position"], name="message_list_of_contact"),
             models.Index(fields=["account", "-position"], name="message_list_of_account"),
         ]
@@ -310,8 +314,9 @@ class MessageEvent(models.Model):
 
 
 class Attachment(Duty):
-    """A picture or file of a message. Outbound: `url` is what the provider is given. Inbound: fetched from `url` by a
-    worker and kept in `file`, because providers delete it; as a duty it is due until then."""
+    """A picture or file of a message. Outbound: `url` is what the provider is given; where a person attached the file
+    it is in `file`, and `url` is the hub's own address of it, which holds `public_key`. Inbound: fetched from `url` by
+    a worker and kept in `file`, because providers delete it; as a duty it is due until then."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     location = models.ForeignKey(Location, on_delete=models.CASCADE, related_name="+")
@@ -319,6 +324,8 @@ class Attachment(Duty):
     order = models.PositiveSmallIntegerField(default=0)
     url = models.URLField(max_length=2000)
     file = models.FileField(upload_to="attachments/%Y/%m/", blank=True)
+    # The unguessable part of the address by which the provider fetches what a person attached.
+    public_key = models.CharField(max_length=64, null=True, blank=True, unique=True)
     content_type = models.CharField(max_length=80, blank=True)
     size = models.PositiveIntegerField(null=True, blank=True)
     fetched_at = models.DateTimeField(null=True, blank=True)

@@ -51,6 +51,14 @@ class Unavailable(models.TextChoices):
     FAIL = "fail", "fail, and say why"
 
 
+class SecondFactorPolicy(models.TextChoices):
+    """Of whom a location asks a code from their phone when they sign in."""
+
+    NOBODY = "nobody", "nobody has to"
+    ADMINS = "admins", "its admins have to"
+    EVERYBODY = "everybody", "everybody has to"
+
+
 def validate_time_zone(name: str) -> None:
     """Refuses what the time zone database does not know."""
     if name not in zoneinfo.available_timezones():
@@ -85,6 +93,13 @@ class Location(models.Model):
         "{IM#N} changes the contact's tag",
         default=False,
         help_text="After a message with {IM#N} was accepted by the provider, the contact is tagged with that number.",
+    )
+    second_factor = models.CharField(
+        "second factor at sign-in",
+        max_length=9,
+        choices=SecondFactorPolicy,
+        default=SecondFactorPolicy.NOBODY,
+        help_text="A code from an authenticator app, beside the password.",
     )
     # A pointer, not a flag on the account: one default by construction, and no update can trip over an index.
     default_account = models.ForeignKey(
@@ -123,8 +138,24 @@ class User(AbstractUser):
 
     @cached_property
     def roles(self) -> dict[uuid.UUID, "Role"]:
-        """The user's role in each location they are a member of; one query for the life of this object."""
-        return {m.location_id: Role(m.role) for m in self.memberships.all()}
+        """The user's role in each location they are a member of."""
+        return {m.location_id: Role(m.role) for m in self._memberships}
+
+    @cached_property
+    def _memberships(self) -> list["Membership"]:
+        """With their locations; one query for the life of this object."""
+        return list(self.memberships.select_related("location"))
+
+    @property
+    def only_location_name(self) -> str:
+        """The name of the user's location, where they have just one; "" otherwise."""
+        return self._memberships[0].location.name if len(self._memberships) == 1 else ""
+
+    @property
+    def time_zone(self) -> str:
+        """The zone that all of the user's locations keep; UTC where there are several, or none."""
+        zones = {membership.location.time_zone for membership in self._memberships}
+        return zones.pop() if len(zones) == 1 else "UTC"
 
     @property
     def location_ids(self) -> Collection[uuid.UUID] | None:

@@ -1,12 +1,11 @@
 """Accounts in the admin: named, given to a user, made default, switched, retired."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from routing.models import Account
+from routing.models import Account, AuditEntry
 from tests.admin.world import World, operation, sign_in, url
 from tests.factories import make_account
 
@@ -52,7 +51,7 @@ def test_the_button_makes_it_the_default(client: Client, ours: World) -> None:
     answer = client.post(door, follow=True)
     assert default_of(ours) == second.pk
     assert "{IM#2} is the default now" in answer.content.decode()
-    entry = LogEntry.objects.get()
+    entry = AuditEntry.objects.get()
     assert (entry.user_id, entry.object_id) == (ours.admin.pk, str(second.pk))
 
 
@@ -78,7 +77,7 @@ def test_actions_switch_several(client: Client, ours: World) -> None:
     assert not Account.objects.filter(location=ours.location, is_enabled=True).exists()
     act(client, "enable", second)
     assert Account.objects.get(location=ours.location, is_enabled=True) == second
-    assert LogEntry.objects.count() == 3
+    assert AuditEntry.objects.count() == 3
 
 
 def test_retiring_asks_first_and_leaves_the_location_without_a_default(client: Client, ours: World) -> None:

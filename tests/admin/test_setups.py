@@ -3,12 +3,11 @@
 import re
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from provisioning.models import PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Line, Rejected, Subaccount, Uncertain
-from routing.models import Account, Role
+from routing.models import Account, AuditEntry, Role
 from tests.admin.world import World, make_event, operation, sign_in, url
 from tests.factories import make_line, make_location, make_member, make_setup, new_phone
 from tests.provisioning.fake_provider import CREDENTIALS, FakeProvider
@@ -112,7 +111,7 @@ def test_add_asks_three_things_and_calls_the_provider_outside_a_transaction(
     assert setup.created_by is not None
     assert setup.created_by.username == "admin-ours"
     assert "Created. At least one phone line is assigned." in text(client.get(answer["Location"]))
-    assert LogEntry.objects.get().object_id == str(setup.pk)
+    assert AuditEntry.objects.get().object_id == str(setup.pk)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -187,7 +186,7 @@ def test_refresh_reads_the_lines(client: Client, ours: World, provider: FakeProv
     client.post(door)
     assert len(provider.listed) == 1
     assert not any(provider.in_transaction)
-    assert LogEntry.objects.get().change_message == "Phone lines read from the provider."
+    assert AuditEntry.objects.get().detail == "Phone lines read from the provider."
 
 
 @pytest.mark.django_db(transaction=True)
@@ -195,7 +194,7 @@ def test_a_refusal_is_a_message(client: Client, ours: World, provider: FakeProvi
     provider.lines = Rejected("no_such_account", "The account is gone.")
     answer = client.post(operation("setup", ours.setup.pk, "refresh"), follow=True)
     assert "The account is gone." in text(answer)
-    assert not LogEntry.objects.exists()
+    assert not AuditEntry.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -251,7 +250,7 @@ def test_closing_asks_first_and_releases_the_lines(client: Client, ours: World) 
     assert PhoneLine.objects.get(pk=ours.line.pk).status == "released"
     # In a state that does not allow it, nothing happens, and the person is told.
     assert "not possible in this state" in text(client.post(door, follow=True))
-    assert LogEntry.objects.count() == 1
+    assert AuditEntry.objects.count() == 1
 
 
 def test_the_label_changes_and_the_business_name_does_not(client: Client, ours: World) -> None:

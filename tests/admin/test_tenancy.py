@@ -30,6 +30,7 @@ def test_a_locations_admin_sets_its_policies(client: Client, ours: World) -> Non
         "time_zone": "America/Toronto",
         "unavailable_tag_account": "fail",
         "unavailable_user_account": "next",
+        "second_factor": "nobody",
         "manual_override_persists": "on",
         "default_account": "",
         "last_account_index": "0",
@@ -60,6 +61,7 @@ def test_odd_regions_and_time_zones_are_refused(client: Client, ours: World, fie
         "time_zone": "America/New_York",
         "unavailable_tag_account": "next",
         "unavailable_user_account": "next",
+        "second_factor": "nobody",
     }
     assert client.post(url("location", "change", ours.location.pk), data | {field: value}).status_code == 200
     assert Location.objects.get(pk=ours.location.pk).name == "Clinic ours"
@@ -72,6 +74,7 @@ def test_operators_open_locations(operator: User) -> None:
         "time_zone": "America/New_York",
         "unavailable_tag_account": "next",
         "unavailable_user_account": "next",
+        "second_factor": "nobody",
     }
     assert sign_in(operator).post(url("location", "add"), data).status_code == 302
     assert Location.objects.filter(name="New clinic").exists()
@@ -169,7 +172,7 @@ def test_an_operator_makes_and_deactivates_users(operator: User) -> None:
 
 def test_a_key_of_ones_location_is_made_and_revoked(client: Client, ours: World) -> None:
     past = timezone.now() - timedelta(days=1)
-    expired = {"expires_at_0": f"{past:%Y-%m-%d}", "expires_at_1": "00:00:00"}
+    expired = {"expires_at": f"{past:%Y-%m-%d}T00:00"}
     good = {"location": ours.location.pk, "name": "Tool"}
     assert b"Choose a time in the future." in client.post(url("apikey", "add"), good | expired).content
     answer = client.post(url("apikey", "add"), good)

@@ -229,6 +229,6 @@ def test_a_send_costs_the_same_for_any_number_of_accounts(clinic, api, django_as
     for _ in range(30):
         make_account(clinic.location)
         make_contact(clinic.location)
-    with django_assert_max_num_queries(7):  # one of them the key, two of them the savepoint of this test
+    with django_assert_max_num_queries(8):  # one the key, one the thread, two the savepoint of this test
         assert api.post(SEND, clinic.text()).status_code == 202
     assert not IdempotencyKey.objects.exists()
