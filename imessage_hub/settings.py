@@ -110,7 +110,7 @@ TEMPLATES = [
 def database() -> dict[str, Any]:
     """The one database: SQLite embedded by default, PostgreSQL wherever more than one process group runs."""
     config: dict[str, Any] = env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'var' / 'hub.sqlite3'}")
-    # Persistent: a connection a request costs five times as much (docs/scaling.md).
+    # Persistent: a connection a request.
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     options = config.setdefault("OPTIONS", {})
