@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from messaging import account_admin as account_admin
 from messaging import services
 from messaging.models import Attachment, Direction, DispatchState, Message, MessageStatus
 from routing.admin import BLOCKER_WORDS
