@@ -160,7 +160,9 @@ def test_a_role_in_one_location_is_none_in_another(ours: World, theirs: World) -
     assert (ours.message.status, theirs.message.status) == ("queued", "cancelled")
 
     both = [str(ours.account.pk), str(theirs.account.pk)]
-    client.post(url("account"), {"action": "disable", "_selected_action": both})
+    answer = client.post(url("account"), {"action": "disable", "_selected_action": both})
+    assert str(ours.account.pk) not in answer["Location"]
+    client.post(answer["Location"])  # the page that says whom it touches
     ours.account.refresh_from_db()
     theirs.account.refresh_from_db()
     assert ours.account.is_enabled
