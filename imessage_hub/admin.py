@@ -13,6 +13,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.defaults import bad_request
 
+from imessage_hub.home import home
 from imessage_hub.navigation import navigation
 from routing.models import User
 from routing.scoped_admin import LocationScopedAdmin
@@ -56,6 +57,13 @@ class HubAdminSite(admin.AdminSite):
             context["hub_navigation"] = navigation(self, request)
             context["hub_where"] = request.user.only_location_name
         return context
+
+    @method_decorator(never_cache)
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """A location at a glance."""
+        context = {**self.each_context(request), "title": self.index_title, **home(request), **(extra_context or {})}
+        request.current_app = self.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, "admin/index.html", context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Without the door that looks for any object of any type by its id."""
