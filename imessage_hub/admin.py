@@ -13,7 +13,6 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.defaults import bad_request
 
-from imessage_hub.home import home
 from imessage_hub.navigation import navigation
 from routing.models import User
 from routing.scoped_admin import LocationScopedAdmin
@@ -61,6 +60,9 @@ class HubAdminSite(admin.AdminSite):
     @method_decorator(never_cache)
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """A location at a glance."""
+        # Here, because it imports the words of the apps' admins, which register with this class.
+        from imessage_hub.home import home
+
         context = {**self.each_context(request), "title": self.index_title, **home(request), **(extra_context or {})}
         request.current_app = self.name  # type: ignore[attr-defined]
         return TemplateResponse(request, "admin/index.html", context)

@@ -1,17 +1,19 @@
-"""The home page: one location at a glance, and what to do there next. A constant number of queries, whatever was said."""
+"""The home page: a location at a glance, and what to do there next; at the same cost however much was said."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from imessage_hub.home_chart import draw
-from imessage_hub.home_steps import address, first_steps
+from imessage_hub.home_steps import address, facts_of, first_steps
 from messaging import statistics
-from messaging.admin import SHORT_RULES, STATUS_TONES
 from messaging.advice import advice
+from messaging.message_words import SHORT_RULES, STATUS_TONES
 from messaging.models import MessageStatus
 from provisioning.attention import Trouble, troubles
 from routing.models import Location, Role, User
@@ -41,26 +43,27 @@ class Share:
 
 
 def home(request: HttpRequest) -> dict[str, Any]:
-    """What the page shows to this user. Raises Http404 for a location that the user may not see or that is not there."""
+    """What the page shows to this user. Raises Http404 for a location of others, or of nobody."""
     user, now = user_of(request), timezone.now()
     location = _location(request, user)
     if location is None:
         return {"location": None, "may_add_location": user.is_superuser, "address": address("routing_location_add")}
     today = statistics.today(location, now=now)
+    facts = facts_of(location, user)
     inbound = statistics.last_inbound(location)
-    lines = troubles(location, now=now)
     return {
         "location": location,
         "here": statistics.local_day(location, now),
         "picker": _picker(request, user),
-        "steps": first_steps(location, user),
+        "steps": first_steps(location, user, facts),
         "today": today,
         "on_their_way": today.count(*ON_THEIR_WAY),
         "statuses": _statuses(location, today),
         "rules": _rules(location, today),
-        "failures": [_failure(failures) for failures in today.failures],
+        "failures": [_failure(location, failures) for failures in today.failures],
         "chart": draw(statistics.last_days(location, now=now, so_far=today)),
-        "troubles": [_trouble(trouble) for trouble in lines],
+        "troubles": [_trouble(trouble, now) for trouble in troubles(location, now=now)],
+        "no_setup": not facts["setup"],
         "desk": _desk(location, statistics.on_desk(location, now=now)),
         "inbound": inbound,
         "inbound_url": inbound and _conversation(inbound.contact_id, inbound.pk),
@@ -142,22 +145,33 @@ def _rules(location: Location, today: statistics.Today) -> list[Share]:
     ]
 
 
-def _failure(failures: statistics.Failures) -> dict[str, Any]:
-    return {"code": failures.code, "count": failures.count, "advice": advice(failures.code, failures.detail)}
+def _failure(location: Location, failures: statistics.Failures) -> dict[str, Any]:
+    status = MessageStatus.EXPIRED if failures.expired else MessageStatus.FAILED
+    return {
+        "code": failures.code,
+        "count": failures.count,
+        "advice": advice(failures.code, failures.detail),
+        "url": _messages(location, status=status.value),
+    }
 
 
-def _trouble(trouble: Trouble) -> dict[str, Any]:
-    return {"trouble": trouble, "url": address("provisioning_setup_change", args=(trouble.setup.pk,))}
+def _trouble(trouble: Trouble, now: datetime) -> dict[str, Any]:
+    return {
+        "trouble": trouble,
+        "url": address("provisioning_setup_change", args=(trouble.setup.pk,)),
+        # The larger unit alone: "3 days", not "3 days, 4 hours".
+        "age": timesince(trouble.since, now, depth=1) if trouble.since else "",
+    }
 
 
-def _desk(location: Location, count: int) -> dict[str, str] | None:
+def _desk(location: Location, count: int) -> dict[str, Any] | None:
     """The messages whose outcome a person has to tell; None without any."""
     if not count:
         return None
     told = f"{statistics.MOST_ON_DESK}+" if count > statistics.MOST_ON_DESK else str(count)
     # The page made for it, or the list.
     url = address("messaging_message_desk") or _messages(location, status=MessageStatus.UNCERTAIN)
-    return {"count": told, "url": url}
+    return {"count": told, "one": count == 1, "url": url}
 
 
 def _conversation(contact_id: Any, message_id: Any) -> str:

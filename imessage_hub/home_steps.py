@@ -1,5 +1,6 @@
 """The first steps on a new location, each ticked off by what is there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,17 +36,21 @@ def address(*names: str, args: tuple[Any, ...] = (), **query: Any) -> str:
     return ""
 
 
-def first_steps(location: Location, user: User) -> list[Step]:
-    """What the user can do to get the location going, in order; empty once all of it is done. One query."""
+def facts_of(location: Location, user: User) -> Mapping[str, Any]:
+    """What there is at the location of each kind of thing that the steps make; in one query."""
     here = Location.objects.filter(pk=location.pk)
-    facts = here.values("default_account").annotate(
+    return here.values("default_account").annotate(
         setup=_any(Setup.objects.all()),
         line=_any(PhoneLine.objects.filter(status=LineStatus.ASSIGNED)),
         team=_any(Membership.objects.exclude(user=user)),
         contact=_any(Contact.objects.all()),
         message=_any(Message.objects.filter(status__in=TAKEN)),
-    )
-    steps = [step for least, step in _steps(location, facts[0]) if user.may(least, location.pk)]
+    )[0]
+
+
+def first_steps(location: Location, user: User, facts: Mapping[str, Any]) -> list[Step]:
+    """What the user can do to get the location going, in order; empty once all of it is done."""
+    steps = [step for least, step in _steps(location, facts) if user.may(least, location.pk)]
     return [] if all(step.done for step in steps) else steps
 
 
@@ -53,7 +58,7 @@ def _any(rows: QuerySet[Any]) -> Exists:
     return Exists(rows.filter(location=OuterRef("pk")))
 
 
-def _steps(location: Location, facts: dict[str, Any]) -> list[tuple[Role, Step]]:
+def _steps(location: Location, facts: Mapping[str, Any]) -> list[tuple[Role, Step]]:
     here, chosen = {"location": location.pk}, {"location__id__exact": location.pk}
     return [
         (

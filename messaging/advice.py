@@ -79,7 +79,9 @@ ADVICE = MappingProxyType(
         ),
         "http_400": Advice("The provider did not understand the message.", _PROVIDER_HELP),
         "http_401": Advice("The provider refused the setup's credentials.", _CREDENTIALS),
-        "http_402": Advice("The provider wants to be paid first.", "Look at the bill at the provider, then send again."),
+        "http_402": Advice(
+            "The provider wants to be paid first.", "Look at the bill at the provider, then send again."
+        ),
         "http_403": Advice("The provider does not let the account do this.", _CREDENTIALS),
         "http_404": Advice("The provider does not know the number or the account.", _CHECK_NUMBER),
         "http_422": Advice("The provider could not use the message.", "Check number, text and attachments."),

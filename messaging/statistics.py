@@ -1,7 +1,7 @@
 """How much was said: a location's day so far, the days before it, and why something failed.
 
-A day is one of the location's time zone, and a message belongs to the day on which it was accepted or came in. Days that
-are over are counted by the worker and kept (`DailyVolume`), so that nobody who looks reads more than today's messages.
+A day is one of the location's time zone, and a message belongs to the day on which it was accepted or came in. Days
+that are over are counted by the worker and kept (`DailyVolume`), so that who looks reads today's messages alone.
 """
 
 import time
@@ -58,6 +58,7 @@ class Failures:
     code: str
     count: int
     detail: str
+    expired: bool = False
 
 
 @dataclass
@@ -81,6 +82,11 @@ class Today:
     def sent(self) -> int:
         """How many the provider took."""
         return self.count(*TAKEN)
+
+    @property
+    def arrived(self) -> int:
+        """How many the contact has."""
+        return self.count(MessageStatus.DELIVERED, MessageStatus.READ)
 
     @property
     def received(self) -> int:
@@ -117,9 +123,11 @@ def today(location: Location, *, now: datetime) -> Today:
             counted.by_rule[rule] = counted.by_rule.get(rule, 0) + count
     # The provider's last word, where it had taken the message; else why it never left.
     why = Case(When(failed_at__isnull=False, then=F("failed_code")), default=F("code"))
-    failed = rows.filter(status__in=LOST).annotate(why=why).values("why")
+    failed = rows.filter(status__in=LOST).annotate(why=why).values("why", "status")
     worst = failed.annotate(count=Count("pk"), words=Max("detail")).order_by("-count", "why")[:MOST_FAILURES]
-    counted.failures = [Failures(row["why"], row["count"], row["words"]) for row in worst]
+    counted.failures = [
+        Failures(row["why"], row["count"], row["words"], row["status"] == MessageStatus.EXPIRED) for row in worst
+    ]
     return counted
 
 
