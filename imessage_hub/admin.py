@@ -57,6 +57,16 @@ class HubAdminSite(admin.AdminSite):
             context["hub_where"] = request.user.only_location_name
         return context
 
+    @method_decorator(never_cache)
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """A location at a glance."""
+        # Here, because it imports the words of the apps' admins, which register with this class.
+        from imessage_hub.home import home
+
+        context = {**self.each_context(request), "title": self.index_title, **home(request), **(extra_context or {})}
+        request.current_app = self.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, "admin/index.html", context)
+
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Without the door that looks for any object of any type by its id."""
         return [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
