@@ -25,6 +25,19 @@ def lease_outlives_the_call(app_configs: Any, **kwargs: Any) -> list[CheckMessag
 
 
 @register()
+def sign_in_limits_make_sense(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An idle limit of no time signs everybody out at once; a negative count of proxies trusts nobody knows whom."""
+    found: list[CheckMessage] = []
+    if settings.HUB_SESSION_IDLE.total_seconds() < 60:
+        hint = "Give the minutes without work after which a session ends; 30 is a good choice."
+        found.append(Error("HUB_SESSION_IDLE_MIN must be at least 1.", hint=hint, id="hub.E004"))
+    if settings.HUB_PROXY_COUNT < 0:
+        hint = "Give the number of your own proxies that a request passes; 0 where there is none."
+        found.append(Error("HUB_PROXY_COUNT must not be negative.", hint=hint, id="hub.E005"))
+    return found
+
+
+@register()
 def public_url_is_complete(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Providers are given addresses below HUB_PUBLIC_URL."""
     found: list[CheckMessage] = []
