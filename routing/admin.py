@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from routing import contact_admin, impact, services, tenancy_admin
+from routing import contact_admin, impact, invitation_admin, key_admin, location_admin, services, team_admin
 from routing.admin_lists import ChoiceFilter, HubChangeList
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, icon, moment, phone
 from routing.admin_operations import Operation
@@ -23,7 +23,7 @@ from routing.models import Account, Membership, Role, User
 from routing.scoped_admin import ScopedRelatedFilter, location_ids, offer_members, user_of
 from routing.selection import Blocker
 
-__all__ = ["AccountAdmin", "contact_admin", "tenancy_admin"]
+__all__ = ["AccountAdmin", "contact_admin", "invitation_admin", "key_admin", "location_admin", "team_admin"]
 
 BLOCKER_WORDS = {
     Blocker.DISABLED: "disabled",

@@ -5,11 +5,11 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils import timezone
 
 from routing.errors import Refused
@@ -18,23 +18,48 @@ from routing.number_tags import is_number_tag, tag_phone
 
 KEY_PREFIX = "imh_"
 
+Row = TypeVar("Row", bound=Model)
+
 
 def api_key_digest(key: str) -> str:
     """What is kept of a key: its SHA-256; the key itself is 256 random bits, so nothing slower is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def create_api_key(*, location: Location | None, name: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """A new key and, this once, its clear text. `location` None: a key to every location, for operators."""
+def create_api_key(
+    *,
+    location: Location | None,
+    name: str,
+    expires_at: datetime | None = None,
+    by: User | None = None,
+    id: UUID | None = None,  # noqa: A002
+) -> tuple[ApiKey, str]:
+    """A new key and, this once, its clear text. `location` None: a key to every location, for operators.
+
+    `id`, if given, is the row's. Raises Refused("made_already", 409) when there is a key with it: a form sent twice.
+    """
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey.objects.create(
+    row = made_once(
+        ApiKey,
+        id,
         location=location,
+        created_by=by,
         name=name,
         prefix=key[: len(KEY_PREFIX) + 6],
         digest=api_key_digest(key),
         expires_at=expires_at,
     )
     return row, key
+
+
+def made_once(model: type[Row], id: UUID | None, **columns: Any) -> Row:  # noqa: A002
+    """A new row, with `id` if given. Raises Refused("made_already", 409) when there is a row with that id."""
+    if id is None:
+        return model._default_manager.create(**columns)
+    row, made = model._default_manager.get_or_create(pk=id, defaults=columns)
+    if not made:
+        raise Refused("made_already", "This form was sent before, and did what it is for.", status=409)
+    return row
 
 
 @transaction.atomic

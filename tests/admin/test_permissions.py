@@ -9,13 +9,13 @@ from tests.factories import make_account, make_user
 
 ALL = frozenset(MODELS)
 NONE: frozenset[str] = frozenset()
-SEEN = ALL - {"user", "apikey"}
+SEEN = ALL - {"user", "apikey", "invitation"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
-    "operator": (ALL, {"location", "membership", "user", "apikey", "contact", "setup"},
-                 ALL - {"apikey", "providerevent", "message"}, {"membership"}),
-    "admin": (ALL - {"user"}, {"apikey", "contact", "setup"}, {"location", "membership", "account", "contact", "setup"},
-              {"membership"}),
+    "operator": (ALL, {"location", "membership", "user", "apikey", "invitation", "contact", "setup"},
+                 ALL - {"apikey", "invitation", "providerevent", "message"}, {"membership"}),
+    "admin": (ALL - {"user"}, {"apikey", "invitation", "contact", "setup"},
+              {"location", "membership", "account", "contact", "setup"}, {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),
     "viewer": (SEEN, NONE, NONE, NONE),
     "stranger": (NONE, NONE, NONE, NONE),
@@ -94,6 +94,7 @@ OPERATIONS = [
     ("contact", "opt-out", {"operator", "admin", "agent"}),
     ("message", "cancel", {"operator", "admin", "agent"}),
     ("apikey", "revoke", {"operator", "admin"}),
+    ("invitation", "withdraw", {"operator", "admin"}),
     ("setup", "refresh", {"operator", "admin"}),
     ("setup", "rotate-webhook-secret", {"operator", "admin"}),
     ("setup", "close", {"operator", "admin"}),
