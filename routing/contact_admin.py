@@ -12,7 +12,8 @@ from django.utils.html import format_html, format_html_join
 from routing import services
 from routing.admin_lists import ChoiceFilter
 from routing.admin_look import BAD, GOOD, badge, icon, moment, phone
-from routing.admin_operations import Operation, OperationsAdmin
+from routing.admin_operations import Operation
+from routing.contact_exchange_admin import ContactExchangeAdmin
 from routing.contact_form import ContactForm
 from routing.contact_page import page_context
 from routing.models import ConsentSource, Contact, Role, User
@@ -52,11 +53,11 @@ def _chips(names: list[str], *, most: int | None = None) -> str:
         ((icon("phone") if is_number_tag(name) else "", name) for name in shown),
     )
     more = len(names) - len(shown)
-    return format_html("{} <span class=\"hub-quiet\">+{}</span>", chips, more) if more else chips or "–"
+    return format_html('{} <span class="hub-quiet">+{}</span>', chips, more) if more else chips or "–"
 
 
 @admin.register(Contact)
-class ContactAdmin(OperationsAdmin):
+class ContactAdmin(ContactExchangeAdmin):
     """Contacts: agents keep them up to date, admins add them. Their history keeps them from being deleted."""
 
     form = ContactForm

@@ -148,9 +148,9 @@ class ContactForm(forms.ModelForm):  # type: ignore[type-arg]
     def _known_location(self) -> Location | None:
         """The location, where it is fixed already: the object's, or the only one that may be chosen."""
         if not self.is_new:
-            return self.instance.location
+            return Location.objects.get(pk=self.instance.location_id)
         offered: Any = getattr(self.fields.get("location"), "queryset", None)
-        only = list(offered[:2]) if offered is not None else []
+        only: list[Location] = list(offered[:2]) if offered is not None else []
         return only[0] if len(only) == 1 else None
 
     def _show_tags(self, location: Location, numbers: LocationNumbers) -> None:
