@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "import_export",
     "routing",
     "provisioning",
     "messaging",
@@ -211,6 +212,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Lists of contacts, for the hour between the look at what an import would change and the word to do it. Where several
+# machines serve the admin, they share it.
+HUB_IMPORT_ROOT = env.str("HUB_IMPORT_ROOT", default=str(BASE_DIR / "var" / "imports"))
 
 # --- the HTTP API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
