@@ -80,7 +80,7 @@ class InvitationAdmin(ShownOnceAdmin):
     list_display = ("name", "location", "role_shown", "state", "expires", "made_by")
     list_select_related = ("location", "created_by", "accepted_by")
     list_filter = (StateFilter, ("location", ScopedRelatedFilter))
-    lookups = frozenset({"location__id__exact"})
+    lookups = frozenset({"location__id__exact", "state"})
     search_fields = ("name",)
     ordering = ("-created_at",)
     autocomplete_fields = ("location",)

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
@@ -97,6 +98,7 @@ def _answer(request: HttpRequest, template: str, title: str, context: dict[str, 
 
 
 def _quiet(answer: HttpResponse) -> HttpResponse:
-    """Nothing that is linked from here learns the address."""
+    """Nothing that is linked from here learns the address; and all links that do not work have the same headers."""
+    patch_vary_headers(answer, ["Cookie"])
     answer["Referrer-Policy"] = "no-referrer"
     return answer
