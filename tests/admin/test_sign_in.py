@@ -26,9 +26,10 @@ from tests.admin.world import World, sign_in, url
 from tests.factories import PASSWORD, make_user
 
 LOGIN = "/admin/login/"
+WRONG = "wrong"
 
 
-def attempt(username: str, password: str = "wrong", *, address: str = "203.0.113.7", **headers: str) -> Any:
+def attempt(username: str, password: str = WRONG, *, address: str = "203.0.113.7", **headers: str) -> Any:
     """One try from the address, in a browser of its own."""
     data = {"username": username, "password": password}
     return Client().post(LOGIN, data, REMOTE_ADDR=address, headers=headers)
