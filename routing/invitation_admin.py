@@ -29,7 +29,11 @@ class InvitationForm(OnceForm):
     """Whom to invite, as what, for how long."""
 
     valid_days = forms.TypedChoiceField(
-        label="the link works for", choices=VALID_DAYS, coerce=int, initial=invitations.VALID_FOR.days
+        label="The link works for",
+        choices=VALID_DAYS,
+        coerce=int,
+        initial=invitations.VALID_FOR.days,
+        widget=forms.Select(attrs={"class": "hub-narrow"}),
     )
 
     class Meta:

@@ -100,7 +100,9 @@ class MembershipAdmin(OperationsAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the way to invite, and what each role may."""
         may_invite = self.permits(request, Role.ADMIN)
-        context = {"may_invite": may_invite, "role_words": list(ROLE_WORDS.values())} | (extra_context or {})
+        context = {"title": "Team", "may_invite": may_invite, "role_words": list(ROLE_WORDS.values())} | (
+            extra_context or {}
+        )
         return super().changelist_view(request, context)
 
     @admin.display(description="person", ordering="user__username")
