@@ -78,7 +78,7 @@ def test_somebody_new_chooses_a_name_and_a_password_and_is_in(ours: World, link:
     assert answer.redirect_chain == [("/admin/", 302)]
     assert b"Welcome to Clinic ours" in answer.content
     user = User.objects.get(username="robin")
-    assert get_user(client) == user  # type: ignore[arg-type]
+    assert get_user(client) == user
     assert (user.is_staff, user.is_superuser, user.check_password(PASSPHRASE)) == (True, False, True)
     membership = Membership.objects.get(user=user)
     assert (membership.role, membership.can_set_default, membership.location) == ("agent", True, ours.location)

@@ -39,7 +39,7 @@ def test_the_list_says_who_what_and_since_when(client: Client, ours: World) -> N
 def test_each_role_is_explained_where_it_is_given(client: Client, ours: World) -> None:
     for page in (url("membership", "change", ours.membership(ours.agent).pk), url("invitation", "add")):
         content = client.get(page).content.decode()
-        assert "reads and converses; marks the default number only where it is granted" in content
+        assert "reads and converses; marks the default number where that is granted" in content
         assert "reads everything, writes nothing" in content
 
 
