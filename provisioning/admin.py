@@ -54,7 +54,10 @@ class SetupAdmin(SetupMaking, ImpactAdmin):
     add_by = change_by = Role.ADMIN
     audited_values = frozenset({"label", "business_name", "area_code"})
     list_display = ("business_name", "label", "state", "lines", "oldest_pending", "location", "provider", "created")
-    list_display_links = ("business_name", "label")
+    list_display_links = ("business_name",)
+    list_words = "Each setup is a business identity at a provider, with the phone lines that your accounts send from."
+    empty_words = "Add one: the provider makes an account for your business and gives it a phone line."
+    add_words = "Add setup"
     list_select_related = ("location",)
     list_filter = (AttentionFilter, "status", ("location", ScopedRelatedFilter), "provider")
     lookups = frozenset({"attention", "status__exact", "location__id__exact", "provider__exact"})
