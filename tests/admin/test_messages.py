@@ -87,7 +87,7 @@ def test_the_page_shows_attempts_events_and_times(client: Client, ours: World) -
     MessageEvent.objects.create(**common, kind="delivered", at=now, detail="Carrier says so")
     Message.objects.filter(pk=ours.message.pk).update(delivered_at=now, failed_at=now, failed_code="4001")
     told = page(client, ours.message)
-    for words in ("No answer", "not known", "Carrier says so", f"Delivered: {now:%b}", "contradicted", "4001"):
+    for words in ("No answer", "not known", "Carrier says so", "Delivered +", "contradicted", "4001"):
         assert words in told, words
     assert "digest-canary" not in client.get(url("message", "change", ours.message.pk)).content.decode()
 
@@ -155,11 +155,11 @@ def test_the_list_goes_on_with_older_ones_and_counts_nothing(client: Client, our
     address, pages = url("message"), 0
     while address:
         pages += 1
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             content = client.get(address).content.decode()
-        assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
+        # The side bar's figures end at a bound.
+        counts = [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+        assert all("LIMIT 100) subquery" in sql for sql in counts)
         seen += re.findall(r"number \d{3}", content)
         older = re.search(r'href="(\?before=[^"]+)" rel="next"', content)
         address = url("message") + older[1] if older else ""
