@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from messaging.desk import MAX_REASON_LENGTH, send_again, settle_as_sent
 from messaging.desk_evidence import Case, cases, uncertain_messages
+from messaging.message_page import title_of
 from messaging.message_words import account_token
 from messaging.models import DispatchState, Message
 from routing.admin_operations import Operation, OperationsAdmin
@@ -141,6 +142,7 @@ class DeskPages(OperationsAdmin):
             context["message"] = message
             context["account"] = account_token(message.account)
             context["back"] = back or context["back"]
+            context["title"] = f"{context['submit']}: {title_of(message)}"
         elif isinstance(response, HttpResponseRedirect) and back:
             return HttpResponseRedirect(back)
         return response

@@ -19,7 +19,7 @@ from messaging.message_filters import DayFilter, MessageChangeList, RuleFilter, 
 from messaging.message_page import page_of, title_of
 from messaging.message_words import SHORT_RULES, account_token, status_badge
 from messaging.models import Direction, DispatchState, Message, MessageStatus
-from routing.admin_look import icon, moment
+from routing.admin_look import icon, moment, phone
 from routing.admin_operations import Operation
 from routing.errors import Refused
 from routing.models import Contact, Role, User
@@ -71,7 +71,7 @@ class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
         }
     )
     search_fields = ("id",)
-    search_help_text = "The contact's name or number, or an id of ours or the provider's"
+    search_help_text = "Contact, number or id"
     list_words = "Everything that was sent and received, newest first."
     empty_words = "Messages show up here as soon as one is sent or comes in."
     ordering = ("-position",)
@@ -164,13 +164,16 @@ class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
     def who(self, message: Message) -> SafeString:
         """Which way it went, and with whom."""
         outbound = message.direction == Direction.OUTBOUND
+        name = message.contact.name
         return format_html(
-            '<span class="msg-way msg-way-{}" title="{}">{}<span class="visually-hidden">{}</span></span> {}',
+            '<span class="msg-who"><span class="msg-way msg-way-{}" title="{}">{}'
+            '<span class="visually-hidden">{}</span></span><span>{}</span>{}</span>',
             message.direction,
             "sent" if outbound else "received",
             icon("arrow-up-right" if outbound else "arrow-down-left"),
             "to" if outbound else "from",
-            message.contact,
+            name or phone(message.contact_number),
+            format_html('<span class="quiet">{}</span>', phone(message.contact_number)) if name else "",
         )
 
     @admin.display(description="account")

@@ -14,6 +14,7 @@ from messaging.message_words import ATTEMPT_WORDS, EVENT_TONES, status_badge, to
 from messaging.models import Attempt, Direction, DispatchState, EventKind, Message, MessageStatus, Reaction
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN
 from routing.models import AuditEntry
+from routing.phones import national_format
 
 MAX_TRAIL = 50
 
@@ -118,6 +119,8 @@ def elapsed(time: timedelta) -> str:
     """How much later, or earlier: +1.2 s, +2 min 5 s, +3 h 4 min, +2 d 5 h."""
     seconds = abs(time.total_seconds())
     sign = "−" if time.total_seconds() < 0 else "+"
+    if seconds < 0.05:
+        return f"{sign}<0.1 s"
     if seconds < 60:
         return f"{sign}{seconds:.1f} s"
     whole = int(seconds)
@@ -130,7 +133,7 @@ def elapsed(time: timedelta) -> str:
 
 def title_of(message: Message) -> str:
     """How the page calls the message: by whom it is with."""
-    who = message.contact.name or message.contact_number
+    who = message.contact.name or national_format(message.contact_number)
     return f"Message {'to' if message.direction == Direction.OUTBOUND else 'from'} {who}"
 
 

@@ -79,7 +79,7 @@ def account_token(account: Account | None) -> SafeString | str:
     if account is None:
         return "–"
     return format_html(
-        '<span title="{}"><span class="hub-token">{{IM#{}}}</span> {}</span>',
+        '<span title="{}"><span class="hub-token">{{IM#{}}}</span> <span class="msg-account">{}</span></span>',
         account.phone_number,
         account.index,
         account.label,
