@@ -219,6 +219,8 @@ class Message(models.Model):
             models.Index(fields=["location", "-position"], name="message_list"),
             models.Index(fields=["location", "status", "-position"], name="message_list_by_status"),
             models.Index(fields=["location", "created_at"], name="message_day"),
+            # The same days in all locations, in the order in which the list shows them.
+            models.Index(fields=["created_at", "position"], name="message_day_of_all"),
             models.Index(
                 fields=["location", "uncertain_at"], condition=Q(dispatch_state="uncertain"), name="message_desk"
             ),
