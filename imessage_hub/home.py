@@ -106,7 +106,7 @@ def _messages(location: Location, **query: Any) -> str:
 
 
 def _links(location: Location) -> Mapping[str, str]:
-    here = {"location__id__exact": location.pk}
+    here: dict[str, Any] = {"location__id__exact": location.pk}
     return {
         "messages": _messages(location),
         "received": _messages(location, direction__exact="inbound"),
