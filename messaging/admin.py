@@ -1,5 +1,6 @@
 """The admin of messaging; what each page does stands in a module of its subject."""
 
+from messaging import account_admin
 from messaging.message_admin import MessageAdmin
 
-__all__ = ["MessageAdmin"]
+__all__ = ["MessageAdmin", "account_admin"]
