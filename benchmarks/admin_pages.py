@@ -48,6 +48,7 @@ def _messages(filled: Filled) -> list[Row]:
         "messages: rule any available": {"rule": "any_available"},
         "messages: rule one-time override": {"rule": "temporary_override"},
         "messages: rule override, failed": {"rule": "manual_override", "status": "failed"},
+        "messages: rule one-time, failed (none)": {"rule": "temporary_override", "status": "failed"},
         "messages: number switched": {"number_switch__exact": "1"},
         "messages: today": {"date": "today"},
         "messages: three days a month ago": {"from": day, "to": day + timedelta(days=2)},
@@ -58,9 +59,14 @@ def _messages(filled: Filled) -> list[Row]:
         "messages: a number": {"q": "0000014"},
         "messages: no such name": {"q": "Nobody of that name"},
     }
+    twice = ("messages", "messages: status failed", "messages: status sending (none)", "messages: received")
+    twice += ("messages: rule any available", "messages: today", "messages: a rare name")
     known = admin.site.get_model_admin(Message).lookups | {"q", "before"}  # type: ignore[attr-defined]
     return [
-        Row(name, _list("messaging_message", **query), LIMIT_MS) for name, query in asked.items() if known >= set(query)
+        Row(f"{name}{', of two locations' * of_two}", _list("messaging_message", **query), LIMIT_MS, of_two)
+        for name, query in asked.items()
+        for of_two in (False, True)
+        if known >= set(query) and (not of_two or name in twice)
     ]
 
 
@@ -68,7 +74,7 @@ def _conversations() -> list[Row]:
     try:
         return [
             Row("conversations", _list("messaging_thread"), LIMIT_MS),
-            Row("conversations: unread", _list("messaging_thread", unread="1"), LIMIT_MS),
+            Row("conversations: unread", _list("messaging_thread", unread="yes"), LIMIT_MS),
             Row("conversations: a rare name", _list("messaging_thread", q=RARE), LIMIT_MS),
             Row("conversations: a common name", _list("messaging_thread", q="Castro"), LIMIT_MS),
             Row("conversations: a number", _list("messaging_thread", q="0000014"), LIMIT_MS),

@@ -23,12 +23,7 @@ from routing.selection import Rule
 OFFERED = 20
 """So many locations stand in the picker; a search finds the others."""
 
-ON_THEIR_WAY = (
-    MessageStatus.SCHEDULED,
-    MessageStatus.QUEUED,
-    MessageStatus.SENDING,
-    MessageStatus.UNCERTAIN,
-)
+ON_THEIR_WAY = (MessageStatus.SCHEDULED, MessageStatus.QUEUED, MessageStatus.SENDING)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def test_today_is_told_by_state_and_by_rule(client: Client, ours: World) -> None
     assert section(content, "today") == (
         "Today Sent today 2 1 arrived Received today 1 last "
         + section(content, "today").split("last ")[1].split(" On their")[0]
-        + " On their way 1 of today, scheduled ones too Failed today 0 all is well"
+        + " On their way 1 queued or scheduled today Failed today 0 all is well"
     )
     assert section(content, "states") == "Today by state queued : 1 accepted : 1 delivered : 1 received : 1"
     assert section(content, "rules").endswith("Tag : 2 Assigned user : 1")
