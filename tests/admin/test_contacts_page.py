@@ -75,7 +75,7 @@ def test_a_number_tag_keeps_the_form_it_was_given(client: Client, ours: World) -
 def test_a_typed_number_tag_that_holds_no_number_is_refused(client: Client, ours: World) -> None:
     shown = save(client, ours.contact, tag_names="im: the front desk")
     assert "holds no phone number" in shown
-    assert f"Its numbers: {ours.account.phone_number} (account 1)." in shown
+    assert f"The location’s numbers: {ours.account.phone_number} (account 1)." in shown
     assert tags_of(ours.contact) == {"vip ours"}
 
 
