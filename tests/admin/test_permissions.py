@@ -13,7 +13,7 @@ SEEN = ALL - {"user", "apikey"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
     "operator": (ALL, {"location", "membership", "user", "apikey", "contact", "setup"},
-                 ALL - {"apikey", "providerevent", "message"}, {"membership"}),
+                 ALL - {"apikey", "providerevent", "message", "thread"}, {"membership"}),
     "admin": (ALL - {"user"}, {"apikey", "contact", "setup"}, {"location", "membership", "account", "contact", "setup"},
               {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),

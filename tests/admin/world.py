@@ -32,6 +32,7 @@ MODELS = {
     "setup": "provisioning",
     "providerevent": "provisioning",
     "message": "messaging",
+    "thread": "messaging",
 }
 
 
@@ -98,6 +99,7 @@ class World:
             "setup": self.setup.pk,
             "providerevent": self.event.pk,
             "message": self.message.pk,
+            "thread": self.contact.pk,
         }
 
 
