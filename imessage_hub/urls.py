@@ -30,6 +30,7 @@ urlpatterns = [
     path("api/v1/", include(api_v1)),
     re_path(r"^api/", api.unknown_address),
     path("hooks/", include("messaging.hooks")),
+    path("files/", include("messaging.uploads")),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]
