@@ -10,7 +10,7 @@ from django.core.files import File
 from django.db import transaction
 from django.utils import timezone
 
-from messaging import services
+from messaging import services, uploads
 from messaging.conversation import in_words
 from messaging.models import Direction, Message, MessageStatus
 from messaging.services import NewMessage
@@ -20,6 +20,7 @@ from routing.models import AuditAction, Contact, Location, User
 from routing.phones import InvalidPhone, parse_phone
 from routing.services import get_or_create_contact
 
+_FOR_PROGRAMS = ", or send the text with parse_overrides off to keep it"
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -46,6 +47,11 @@ def cleaned(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
+def said_to_people(refused: Refused) -> str:
+    """Our "no" without what only programs can do about it."""
+    return in_words(refused.detail.replace(_FOR_PROGRAMS, ""))
+
+
 def look_ahead(*, contact: Contact, text: str) -> Outlook:
     """What sending the text would come to, by the code that sends; stores nothing. For no text yet: the number alone.
 
@@ -58,7 +64,7 @@ def look_ahead(*, contact: Contact, text: str) -> Outlook:
     try:
         seen = services.preview(location=contact.location, wanted=wanted)
     except Refused as refused:
-        return Outlook(problem=in_words(refused.detail))
+        return Outlook(problem=said_to_people(refused))
     routing: dict[str, Any] = seen.routing
     warnings = [in_words(warning["detail"]) for warning in routing["warnings"]]
     if routing["account"] is None:
@@ -76,11 +82,12 @@ def look_ahead(*, contact: Contact, text: str) -> Outlook:
 def send(*, contact: Contact, by: User, text: str, token: str, picture: File[bytes] | None = None) -> None:
     """Send the text to the contact, once for each token. Raises Refused, and then nothing is stored."""
     typed = cleaned(text)
+    pictures = () if picture is None else (uploads.store_picture(picture),)
     digest = hashlib.sha256(typed.encode())
-    if picture is not None:
-        raise Refused("pictures_not_supported", "Pictures cannot be sent from here yet.", field="picture")
+    for stored in pictures:
+        digest.update(hashlib.sha256(stored.content).digest())
     key = f"composer:{by.pk}:{token if _TOKEN.fullmatch(token) else new_token()}"
-    wanted = NewMessage(to=str(contact.pk), text=typed)
+    wanted = NewMessage(to=str(contact.pk), text=typed, pictures=pictures)
     try:
         _send_once(contact, by, key, digest.hexdigest(), wanted, "Sent from its conversation.")
     except Refused as refused:
@@ -117,9 +124,8 @@ def try_again(*, message: Message, by: User) -> bool:
     return _send_once(contact, by, f"again:{message.pk}", fingerprint, wanted, f"Tried {message} again.")
 
 
-@transaction.atomic
 def _send_once(contact: Contact, by: User, key: str, fingerprint: str, wanted: NewMessage, detail: str) -> bool:
-    """Whether it was sent now, and not by an earlier request; who sent it is written down with it."""
+    """Whether it was sent now, and not by an earlier request; who sent it is written down in the same transaction."""
     location = contact.location
 
     def note(message: Message) -> tuple[int, dict[str, Any]]:

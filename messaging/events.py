@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from messaging import consent, reactions, threads
-from messaging.delivery import outbox
+from messaging.delivery import evidence
 from messaging.models import Attachment, Attempt, Direction, DispatchState, Message, MessageEvent, TypingNotice
 from messaging.models.messages import NextPosition
 from provisioning import services as provisioning
@@ -143,11 +143,14 @@ def _status(event: ProviderEvent, status: StatusEvent) -> Result:
             accepted = Accepted(provider_id=storable(status.provider_id), service=status.service)
             try:
                 with transaction.atomic():
-                    outbox.note_accepted(message, accepted, at=status.at)
+                    evidence.note_accepted(message, accepted, at=status.at)
             except IntegrityError:
                 return EventOutcome.CONFLICT, "The callback names the id of another message."
+        if event.attempt_id is not None:
+            evidence.note_proven(event.attempt_id)
         result = record_fact(message, status, event=event)
     if event.attempt_id is not None and not _has_id(message, status.provider_id):
+        evidence.note_second_id(message, storable(status.provider_id))
         return EventOutcome.CONFLICT, "The message has another id at the provider: it may have been sent twice."
     return result
 

@@ -139,7 +139,7 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
         return HttpResponseRedirect(self._door(thread, "change"))
 
     def _refusal(self, request: HttpRequest, refused: Refused) -> HttpResponse:
-        context = {"refused": refused, "token": composer.new_token()}
+        context = {"refused": refused, "detail": composer.said_to_people(refused), "token": composer.new_token()}
         return TemplateResponse(request, "admin/messaging/thread/refused.html", context, status=refused.status)
 
     def _fragment(self, request: HttpRequest, thread: Thread, shown: conversation.Window) -> HttpResponse:
@@ -169,7 +169,7 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
             "title": str(thread.contact),
             "subtitle": None,
             "text": text,
-            "refused": refused,
+            "problem": "" if refused is None else composer.said_to_people(refused),
             "tags": [tag.name for tag in thread.contact.tags.all()],
             "doors": {name: self._door(thread, name) for name in ("live", "preview", "send")},
         }

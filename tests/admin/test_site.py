@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from imessage_hub.admin import HubAdminSite
 from provisioning.fields import SecretTextField
-from routing.models import Account, Contact, User
+from routing.invitations import create_invitation
+from routing.models import Account, Contact, Role, User
 from routing.scoped_admin import LocationScopedAdmin, ScopedRelatedFilter
 from tests.admin.world import MODELS, World, make_event, operation, send_message, sign_in, url
 from tests.factories import (
@@ -82,7 +83,14 @@ def test_no_admin_names_a_secret_column_anywhere() -> None:
 def test_no_page_needs_more_than_the_policy_allows(ours: World, operator: User) -> None:
     """`default-src 'self'` blocks inline scripts, inline styles and event handlers: there are none."""
     client = sign_in(operator)
-    pages = ["/admin/", "/admin/password_change/", "/admin/routing/", "/admin/provisioning/setup/connect/"]
+    pages = [
+        "/admin/",
+        "/admin/password_change/",
+        "/admin/account/",
+        "/admin/account/second-factor/",
+        "/admin/routing/",
+        "/admin/provisioning/setup/connect/",
+    ]
     for model, row in ours.rows.items():
         pages += [url(model), url(model, "change", row), url(model, "history", row), url(model, "add")]
     pages += [url("membership", "delete", ours.rows["membership"]), f"/admin/routing/user/{ours.agent.pk}/password/"]
@@ -122,6 +130,7 @@ def fill(world: World, count: int) -> None:
         contact = make_contact(world.location, tags=(f"tag {number}", "vip"), assigned_user=user, last_account=account)
         send_message(world.location, contact)
         make_api_key(world.location)
+        create_invitation(location=world.location, name="Guest", role=Role.AGENT, by=user)
         make_member(make_location(), user=world.admin)
 
 
