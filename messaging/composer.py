@@ -79,7 +79,7 @@ def look_ahead(*, contact: Contact, text: str) -> Outlook:
     )
 
 
-def send(*, contact: Contact, by: User, text: str, token: str, picture: File[bytes] | None = None) -> None:
+def send(*, contact: Contact, by: User, text: str, token: str, picture: "File[Any] | None" = None) -> None:
     """Send the text to the contact, once for each token. Raises Refused, and then nothing is stored."""
     typed = cleaned(text)
     pictures = () if picture is None else (uploads.store_picture(picture),)
@@ -109,13 +109,15 @@ def try_again(*, message: Message, by: User) -> bool:
     if message.direction != Direction.OUTBOUND or message.status not in (MessageStatus.FAILED, MessageStatus.EXPIRED):
         raise Refused("not_failed", "Only a message that failed can be tried again.", status=409)
     contact = message.contact
+    files = list(message.attachments.order_by("order"))
     text, account = message.text, message.override_index
     if account is None and message.temporary_override_index is not None:
         text = f"{{TEMP-IM#{message.temporary_override_index}}} {text}"
     wanted = NewMessage(
         to=str(contact.pk),
         text=text,
-        media_urls=tuple(row.url for row in message.attachments.order_by("order")),
+        media_urls=tuple(row.url for row in files if not row.file),
+        pictures=tuple(uploads.store_picture(row.file) for row in files if row.file),
         account=account,
         send_style=message.send_style,
         parse_overrides=not message.literal,
