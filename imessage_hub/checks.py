@@ -4,6 +4,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.db import connection
+
+from messaging.delivery.doorbell import NOTIFY, POLL
 
 SETTLING_S = 5
 """What a worker needs after a provider call to write down how it went."""
@@ -20,6 +23,20 @@ def lease_outlives_the_call(app_configs: Any, **kwargs: Any) -> list[CheckMessag
             f"HUB_LEASE_S must be more than {needed:g} seconds.",
             hint=f"It is HUB_CALL_DEADLINE_S plus {SETTLING_S} seconds to settle. Raise the one or lower the other.",
             id="hub.E001",
+        )
+    ]
+
+
+@register()
+def doorbell_is_there(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """LISTEN/NOTIFY is PostgreSQL's."""
+    if settings.HUB_DOORBELL == POLL or (settings.HUB_DOORBELL == NOTIFY and connection.vendor == "postgresql"):
+        return []
+    return [
+        Error(
+            f"HUB_DOORBELL={settings.HUB_DOORBELL} does not work with this database.",
+            hint='Use "poll", or "notify" with PostgreSQL; leave it out for what suits the database.',
+            id="hub.E004",
         )
     ]
 

@@ -25,6 +25,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
+from messaging.delivery.doorbell import doorbell
 from messaging.delivery.outbox import token_digest
 from messaging.events import storable
 from provisioning.duties import wake
@@ -199,6 +200,8 @@ def _insert(caller: _Caller, parsed: Parsed, body: bytes, *, topic: str, outcome
         ],
         ignore_conflicts=True,
     )
+    if waiting:
+        doorbell().ring()
     if waiting and all(isinstance(event, LineHint | TypingEvent) for event in parsed.events):
         # These have no id, and often no time, of their own: a line that is blocked a second time is told of in the same
         # words. Kept once, they are looked into again each time they come after they were applied.

@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from messaging import threads
+from messaging.delivery.doorbell import doorbell
 from messaging.models import (
     Attachment,
     Direction,
@@ -297,6 +298,8 @@ def _store(
     )
     del message.position  # an expression until it is read again
     threads.note_message(message, at=now)
+    if state == DispatchState.QUEUED:
+        doorbell().ring()
     Attachment.objects.bulk_create(
         [
             Attachment(location=location, message=message, order=order, url=url)

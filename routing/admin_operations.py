@@ -67,6 +67,7 @@ class FormPageMixin(ModelAdmin):  # type: ignore[type-arg]
         obj: Any = None,
     ) -> HttpResponse:
         """The page; `question` is a sentence above the form, `submit` the word on its button."""
+        form.label_suffix = ""
         fieldsets = fieldsets or [(None, {"fields": list(form.fields)})]
         request.current_app = self.admin_site.name
         context = {

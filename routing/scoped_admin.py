@@ -279,6 +279,7 @@ class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-
         obj = context.get("original")
         context["title"] = f"New {self.opts.verbose_name}" if obj is None else str(obj)
         context["subtitle"] = None
+        context["adminform"].form.label_suffix = ""
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -14,6 +14,8 @@ os.environ["HUB_LOG_FORMAT"] = "console"
 from imessage_hub.settings import *  # noqa: F403
 from imessage_hub.settings import BASE_DIR, DATABASES
 
+# A bell's own connection would keep the test database from being dropped; tests/messaging/test_doorbell.py rings one.
+HUB_DOORBELL = "poll"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: threads and worker processes of the suite share it.

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connections
 
 from messaging.delivery import outbox
+from messaging.delivery.doorbell import doorbell
 from messaging.delivery.duties import MESSAGES, OTHERS, DutyKind, housekeeping
 from messaging.models import Message
 
@@ -77,6 +78,7 @@ class Worker:
         """Work until stopped. Errors of the database are waited out; nothing else ends the loop."""
         log.info("worker started", concurrency=self.concurrency)
         threads = sum(self._slots.values())
+        stop_listening = doorbell().listen(self._wake.set)
         with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="duty") as pool:
             while not self._stopping:
                 self._wake.clear()
@@ -89,12 +91,13 @@ class Worker:
                 if not took:
                     self._rest()
             self._give_back_unstarted()
+        stop_listening()
         self._report()
         connections.close_all()
         log.info("worker stopped")
 
     def _rest(self) -> None:
-        """Until a slot is free, the next poll, or the stop, which is looked for at least every second."""
+        """Until a slot is free, the doorbell, the next poll, or the stop, looked for at least every second."""
         until = time.monotonic() + settings.HUB_POLL_INTERVAL.total_seconds()
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(left, 1.0)):

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.conf import LazySettings, settings
 from django.db import connection
 
 from messaging.delivery import outbox
+from messaging.delivery.doorbell import _BELLS, NOTIFY, PostgresBell
 from messaging.models import LIVE_STATES, DispatchState, Message
 from tests.messaging.conftest import Hub
 
@@ -65,7 +67,7 @@ def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts `manage.py deliver` on the test's database; whatever is left is killed at the end."""
     started: list[Running] = []
 
-    def start(*arguments: str) -> Running:
+    def start(*arguments: str, **variables: str) -> Running:
         environment = {
             **os.environ,
             "HUB_ENV_FILE": "",
@@ -80,6 +82,7 @@ def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
             "HUB_LEASE_S": "8",
             "HUB_POLL_INTERVAL_S": "0.05",
             "HUB_UNCERTAIN_GRACE_S": "3",
+            **variables,
         }
         log = tmp_path / f"worker-{len(started)}.log"
         with log.open("wb") as output:
@@ -136,6 +139,23 @@ def test_killed_in_the_middle_of_200_messages_it_loses_none_and_sends_none_twice
     for number in contacts:
         texts = [one.content for one in ledger if one.number == number]
         assert texts == sorted(texts), "a conversation is out of order"
+
+
+@pytest.mark.postgres
+def test_the_bell_wakes_a_worker_that_hardly_ever_looks(
+    hub: Hub, start_worker: StartWorker, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next poll is an hour away: without the bell none of this would end."""
+    bell = PostgresBell()
+    monkeypatch.setitem(_BELLS, NOTIFY, bell)
+    settings.HUB_DOORBELL = NOTIFY
+    worker = start_worker(HUB_DOORBELL=NOTIFY, HUB_POLL_INTERVAL_S="3600")
+    wait_until(lambda: b"worker started" in worker.log.read_bytes())
+    for number in range(5):
+        message = hub.send("+12125551234", str(number))
+        wait_until(partial(lambda sent: hub.status(sent) == "delivered", message))
+    worker.end(signal.SIGTERM)
+    bell.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
