@@ -1,4 +1,4 @@
-"""One running hub for all browser tests: web server, worker and sandbox in a folder of their own. No pytest database."""
+"""One running hub for all browser tests: web server, worker and sandbox in a folder of their own, no test database."""
 
 import contextlib
 import os
@@ -69,7 +69,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium. For this folder only: while it runs, its event loop keeps Django's database from others."""
+    """The system's Chromium. For this folder only: its event loop keeps Django's database from other tests."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
         yield browser
