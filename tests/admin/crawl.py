@@ -46,6 +46,7 @@ class Seen:
     body: bytes
     headers: str
     writes: tuple[str, ...]
+    queries: int
 
 
 def addresses() -> list[Address]:
@@ -170,7 +171,7 @@ class Crowd:
             for query in queries
             if re.match(r"(INSERT|UPDATE|DELETE)\b", query["sql"]) and '"django_session"' not in query["sql"][:60]
         )
-        return Seen(answer.status_code, body, str(dict(answer.headers)), writes)
+        return Seen(answer.status_code, body, str(dict(answer.headers)), writes, len(queries))
 
 
 def _body(answer: HttpResponseBase) -> bytes:

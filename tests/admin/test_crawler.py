@@ -3,8 +3,6 @@
 The addresses come from the URL map: a new page fails here until it stands in `tests/admin/pages.py`.
 """
 
-import logging
-
 import pytest
 
 from routing.models import User
@@ -18,11 +16,7 @@ OURS, THEIRS = "HERON", "CANARY"
 MEMBERS = ("admin", "agent", "viewer")
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of requests are not worth a line each."""
-    for name in ("hub.request", "django.request"):
-        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture
