@@ -12,15 +12,16 @@ from django.utils.html import format_html
 
 from provisioning import services
 from provisioning.event_admin import outcome_badge
-from provisioning.forms import ConnectForm, CreateForm, CredentialsForm
-from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
-from provisioning.providers.base import Credentials, Health
-from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN, badge, moment, phone, set_on
-from routing.admin_operations import Operation, OperationsAdmin, refuse
+from provisioning.forms import ConnectForm, CreateForm
+from provisioning.line_inline import PhoneLineInline
+from provisioning.models import Setup, SetupStatus
+from provisioning.setup_operations import OPERATIONS
+from provisioning.setup_words import STATUS_TONES, STATUS_WORDS, STUCK
+from routing.admin_look import BAD, badge, moment, set_on
+from routing.admin_operations import OperationsAdmin, refuse
 from routing.errors import Refused
-from routing.models import Location, Role, User
+from routing.models import Location, Role
 from routing.scoped_admin import (
-    ReadOnlyInline,
     ScopedRelatedFilter,
     choices_of,
     may,
@@ -28,111 +29,6 @@ from routing.scoped_admin import (
 )
 
 RECENT_EVENTS = 10
-
-STATUS_TONES = {
-    SetupStatus.PROVISIONING: BUSY,
-    SetupStatus.PENDING: BUSY,
-    SetupStatus.ACTIVE: GOOD,
-    SetupStatus.UNKNOWN: WARN,
-    SetupStatus.FAILED: BAD,
-    SetupStatus.CLOSED: QUIET,
-}
-STATUS_WORDS = {
-    SetupStatus.PROVISIONING: "The provider is being asked.",
-    SetupStatus.PENDING: "The account at the provider is there; its first phone line is still to come.",
-    SetupStatus.ACTIVE: "At least one phone line is assigned.",
-    SetupStatus.UNKNOWN: (
-        "The provider's answer was lost, so the account may be there or not. Look at the provider, then attach its"
-        " credentials, retry as new, or abandon. Nothing is repeated by itself."
-    ),
-    SetupStatus.FAILED: "The provider refused. Mend what it says and retry, or abandon.",
-    SetupStatus.CLOSED: "Retired: nothing is sent or received; the history stays.",
-}
-LINE_TONES = {LineStatus.PENDING: BUSY, LineStatus.ASSIGNED: GOOD, LineStatus.RELEASED: QUIET}
-HEALTH_TONES = {
-    Health.UNKNOWN: QUIET,
-    Health.ONLINE: GOOD,
-    Health.DEGRADED: WARN,
-    Health.OFFLINE: BAD,
-    Health.BLOCKED: BAD,
-}
-STUCK = frozenset({SetupStatus.FAILED, SetupStatus.UNKNOWN})
-
-
-def _refresh(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    services.read_lines(setup=setup)
-    return "Phone lines read from the provider."
-
-
-def _rotate(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    services.rotate_webhook_secret(setup=setup, by=user)
-    return "Webhook secret rotated."
-
-
-def _attach(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    credentials = Credentials(key_id=data["key_id"], secret=data["secret"])
-    services.attach_credentials(setup=setup, credentials=credentials, by=user)
-    return "Credentials attached."
-
-
-def _retry(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    status = services.retry_setup(setup=setup, by=user).status
-    return f"Asked the provider again; the setup is {status} now."
-
-
-def _abandon(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    services.abandon_setup(setup=setup, by=user)
-    return "Abandoned."
-
-
-def _close(user: User, setup: Setup, data: dict[str, Any]) -> str:
-    services.close_setup(setup=setup, by=user)
-    return "Closed."
-
-
-def _is_stuck(setup: Setup) -> bool:
-    return setup.status in STUCK
-
-
-def _runs(setup: Setup) -> bool:
-    return setup.status in (SetupStatus.PENDING, SetupStatus.ACTIVE)
-
-
-class PhoneLineInline(ReadOnlyInline):
-    """The setup's lines, to look at: they change by what the provider says."""
-
-    model = PhoneLine
-    fields = readonly_fields = ("number", "state", "line_health", "account", "requested", "assigned")
-    verbose_name_plural = "phone lines"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With their accounts."""
-        return super().get_queryset(request).select_related("account")
-
-    @admin.display(description="number")
-    def number(self, line: PhoneLine) -> str:
-        """The number, once there is one."""
-        return phone(line.phone_number)
-
-    @admin.display(description="state")
-    def state(self, line: PhoneLine) -> str:
-        """Where it is in its life."""
-        return badge(line.get_status_display(), LINE_TONES[LineStatus(line.status)])
-
-    @admin.display(description="health")
-    def line_health(self, line: PhoneLine) -> str:
-        """How it does at the provider."""
-        return badge(line.health, HEALTH_TONES[Health(line.health)])
-
-    @admin.display(description="requested")
-    def requested(self, line: PhoneLine) -> str:
-        """When it was asked for."""
-        return moment(line.requested_at)
-
-    @admin.display(description="assigned")
-    def assigned(self, line: PhoneLine) -> str:
-        """When it got its number."""
-        return moment(line.assigned_at)
 
 
 @admin.register(Setup)
@@ -156,58 +52,7 @@ class SetupAdmin(OperationsAdmin):
         ("Secrets", {"fields": ("credentials", "webhook_secret_set", "webhooks_registered"), "classes": ("collapse",)}),
         ("History", {"fields": ("recent_events", "created", "created_by", "closed"), "classes": ("collapse",)}),
     )
-    operations = (
-        Operation(
-            name="refresh",
-            label="Refresh from provider",
-            run=_refresh,
-            shown=lambda setup: _runs(setup) and setup.credentials_set_at is not None,
-        ),
-        Operation(
-            name="retry",
-            label="Retry as new",
-            run=_retry,
-            shown=_is_stuck,
-            question=(
-                "The provider is asked for an account again. If the first request did arrive, there will be two and"
-                " both may be charged: look at the provider first."
-            ),
-        ),
-        Operation(
-            name="attach-credentials",
-            label="Attach credentials",
-            run=_attach,
-            form=CredentialsForm,
-            shown=lambda setup: _is_stuck(setup) or (_runs(setup) and setup.credentials_rejected_at is not None),
-            question="The credentials of the account at the provider. They are stored encrypted and never shown again.",
-        ),
-        Operation(
-            name="rotate-webhook-secret",
-            label="Rotate webhook secret",
-            run=_rotate,
-            shown=_runs,
-            question="The provider is given a new secret; the old one works for a while, so that nothing is lost.",
-        ),
-        Operation(
-            name="abandon",
-            label="Abandon",
-            run=_abandon,
-            shown=_is_stuck,
-            question="The setup is given up. If the provider did make an account, it stays there and may be charged.",
-            danger=True,
-        ),
-        Operation(
-            name="close",
-            label="Close",
-            run=_close,
-            shown=_runs,
-            question=(
-                "Its phone lines are released and its accounts send nothing any more. Messages and events stay. This"
-                " cannot be undone."
-            ),
-            danger=True,
-        ),
-    )
+    operations = OPERATIONS
 
     def get_urls(self) -> list[URLPattern]:
         """With the page that connects an account that is there already."""

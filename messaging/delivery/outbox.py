@@ -8,11 +8,14 @@
 | claimed → sending                      | `begin`                     | fence, lease, expiry, account, consent       |
 | sending → accepted, rejected, queued   | `settle_*`                  | fence                                        |
 | sending → uncertain                    | `settle_uncertain`, `sweep` | fence; or the lease is over                  |
-| uncertain (queued, …) → accepted       | `note_accepted`             | none: evidence only ever adds                |
+| uncertain (queued, …) → accepted       | `evidence.note_accepted`    | none: evidence only ever adds                |
+| uncertain → accepted                   | messaging.desk, a person    | state                                        |
+| uncertain → queued                     | messaging.desk, a person    | state, nothing known of it at the provider   |
 | scheduled, queued, claimed → cancelled | messaging.services.cancel   | state                                        |
 | scheduled, queued → expired            | `sweep`                     | state                                        |
 
-Each is one conditional UPDATE whose row count is checked. Leases run by the database's clock.
+Each is one conditional UPDATE whose row count is checked. Leases run by the database's clock. Only where a person has
+an uncertain message queued again can a second text be born.
 """
 
 import hashlib
@@ -20,7 +23,7 @@ import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -31,13 +34,12 @@ from django.db.models.lookups import IsNull
 from django.utils import timezone
 
 from messaging import threads
-from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, EventKind, Message, MessageEvent
+from messaging.delivery import evidence
+from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, Message
 from messaging.models.messages import NextPosition
 from provisioning.duties import lock_some
-from provisioning.models import PhoneLine, ProviderEvent
 from provisioning.providers.base import Accepted, AccountRejected, ProviderError, Rejected, Unavailable
 from routing.models import Account, Contact
-from routing.services import note_last_account, replace_number_tag
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=10)
@@ -177,12 +179,8 @@ def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
     of this one is told: it may have been sent twice."""
     try:
         with transaction.atomic():
-            if not note_accepted(message, accepted):
-                other = Message.objects.filter(pk=message.pk).exclude(provider_id=accepted.provider_id)
-                other.update(
-                    code="second_provider_id",
-                    detail="The provider gave this message two ids: it may have been sent twice.",
-                )
+            if not evidence.note_accepted(message, accepted):
+                evidence.note_second_id(message, accepted.provider_id)
             _close(begun, outcome="accepted")
     except IntegrityError:
         settle_uncertain(
@@ -190,58 +188,6 @@ def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
             begun,
             ProviderError("provider_id_reused", "The provider answered with the id of another message."),
         )
-
-
-def note_accepted(message: Message, accepted: Accepted, *, at: datetime | None = None) -> bool:
-    """Evidence that the provider took the message, from whomever: closes it, whatever was thought before.
-
-    False when it was accepted already. The facts that came before us are applied next; the contact has seen the
-    number. Raises IntegrityError when another message of the account has that provider id.
-    """
-    row = Message.objects.filter(pk=message.pk)
-    closed = row.filter(dispatch_state__in=[*LIVE_STATES, DispatchState.UNCERTAIN]).update(
-        dispatch_state=DispatchState.ACCEPTED,
-        provider_id=accepted.provider_id,
-        service=accepted.service[:16],
-        accepted_at=Now(),
-        due_at=None,
-        lease_until=None,
-        lookup_at=None,
-        **_other_number(message, accepted),
-    )
-    if not closed:
-        # Closed before. One that was cancelled and left all the same stays what it is; its facts will show it.
-        row.filter(provider_id="").update(provider_id=accepted.provider_id)
-        return False
-    MessageEvent.objects.bulk_create(
-        [
-            MessageEvent(
-                location_id=message.location_id,
-                message_id=message.pk,
-                kind=EventKind.ACCEPTED,
-                at=at or timezone.now(),
-            )
-        ],
-        ignore_conflicts=True,
-    )
-    # What was told of this id before we knew whose it is waits no longer.
-    setups = PhoneLine.objects.filter(account=message.account_id).values("setup")
-    ProviderEvent.objects.filter(setup__in=setups, provider_id=accepted.provider_id, due_at__isnull=False).exclude(
-        provider_id=""
-    ).update(due_at=Now())
-    note_last_account(contact_id=message.contact_id, account_id=message.sender.pk)
-    if message.override_index is not None and message.location.manual_override_persists:
-        replace_number_tag(contact=message.contact, phone_number=message.sender.phone_number)
-    return True
-
-
-def _other_number(message: Message, accepted: Accepted) -> dict[str, str]:
-    if accepted.from_number in (None, message.sender.phone_number):
-        return {"code": "", "detail": ""}
-    return {
-        "code": "other_number_used",
-        "detail": "The provider says it sent this from another number than it was asked to.",
-    }
 
 
 def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
@@ -364,4 +310,7 @@ def _move(message: Message, state: DispatchState, **changes: Any) -> bool:
 
 
 def _close(begun: Begun, *, outcome: str, code: str = "", detail: str = "") -> None:
-    Attempt.objects.filter(pk=begun.attempt.pk).update(ended_at=Now(), outcome=outcome, code=code[:64], detail=detail)
+    # One that its own callback proved stays accepted.
+    Attempt.objects.filter(pk=begun.attempt.pk).exclude(outcome="accepted").update(
+        ended_at=Now(), outcome=outcome, code=code[:64], detail=detail
+    )

@@ -10,7 +10,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from messaging.delivery import outbox
+from messaging.delivery import evidence, outbox
 from messaging.models import DispatchState, Message
 from provisioning import services as provisioning
 from provisioning.duties import lock_some
@@ -88,7 +88,7 @@ def _bind(message: Message, found: Sequence[Accepted]) -> bool:
         return False
     try:
         with transaction.atomic():
-            return outbox.note_accepted(message, free[0])
+            return evidence.note_accepted(message, free[0])
     except IntegrityError:
         return False
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from messaging import services
-from messaging.delivery import outbox
+from messaging.delivery import evidence, outbox
 from messaging.models import DispatchState, Message
 from provisioning.providers.base import Accepted, Uncertain
 from routing.errors import Refused
@@ -194,7 +194,7 @@ def test_a_second_id_of_one_message_is_told(clinic: Clinic) -> None:
     [taken] = claim()
     begun = outbox.begin(taken, lease=LEASE)
     assert begun is not None
-    assert outbox.note_accepted(taken, Accepted(provider_id="by callback"))
+    assert evidence.note_accepted(taken, Accepted(provider_id="by callback"))
     outbox.settle_accepted(taken, begun, Accepted(provider_id="by answer"))
     fresh = Message.objects.get(pk=message.pk)
     assert (fresh.provider_id, fresh.code) == ("by callback", "second_provider_id")
