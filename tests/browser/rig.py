@@ -1,5 +1,6 @@
 """A hub that really runs, its phones, and people's browsers that complain of what a page may not do."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ FLAGS = (
     "--disable-sync",
 )
 WIDE, MIDDLE, NARROW = 1440, 1024, 390
+USERNAME = re.compile(r"^user ?name", re.IGNORECASE)
 PATIENCE_MS = 15_000
 """How long a page may take to show what happened elsewhere."""
 
@@ -53,6 +55,19 @@ class Hub:
         answer = requests.post(f"{self.phones}/_sandbox/{name}", json=body, timeout=10)
         assert answer.ok, answer.text
         return answer.json()
+
+    def sandbox_messages(self, line: str, customer: str) -> list[dict[str, Any]]:
+        """What the phone of the customer shows of the line, oldest first."""
+        state = requests.get(f"{self.phones}/_sandbox/state", timeout=10).json()
+        return [
+            message
+            for account in state["accounts"]
+            for one in account["lines"]
+            if one["number"] == line
+            for conversation in one["conversations"]
+            if conversation["number"] == customer
+            for message in conversation["messages"]
+        ]
 
     def number_of(self, label: str) -> str:
         """The number of the account with this label."""
@@ -134,7 +149,7 @@ class People:
 def sign_in(page: Page, username: str, password: str) -> None:
     """Through the form, as everybody."""
     page.goto("/admin/login/")
-    page.get_by_label("Username").fill(username)
+    page.get_by_label(USERNAME).fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_load_state()

@@ -1,6 +1,6 @@
 """Signing in: with the right password to the home page, with a wrong one to a sentence."""
 
-from tests.browser.rig import Hub, People, sign_in
+from tests.browser.rig import USERNAME, Hub, People, sign_in
 
 
 def test_a_location_admin_signs_in_and_out(hub: Hub, people: People) -> None:
@@ -11,7 +11,7 @@ def test_a_location_admin_signs_in_and_out(hub: Hub, people: People) -> None:
     page.get_by_role("button", name="Log out").click()
     page.wait_for_load_state()
     page.goto("/admin/")
-    assert page.get_by_label("Username").is_visible()
+    assert page.get_by_label(USERNAME).is_visible()
 
 
 def test_a_wrong_password_is_told(hub: Hub, people: People) -> None:
