@@ -59,7 +59,7 @@ def _messages(filled: Filled) -> list[Row]:
         "messages: a number": {"q": "0000014"},
         "messages: no such name": {"q": "Nobody of that name"},
     }
-    twice = ("messages", "messages: status failed", "messages: status sending (none)", "messages: received")
+    twice: tuple[str, ...] = ("messages", "messages: status failed", "messages: status sending (none)", "messages: received")
     twice += ("messages: rule any available", "messages: today", "messages: a rare name")
     known = admin.site.get_model_admin(Message).lookups | {"q", "before"}  # type: ignore[attr-defined]
     return [
