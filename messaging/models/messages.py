@@ -227,6 +227,8 @@ class Message(models.Model):
                 fields=["location", "-position"], condition=Q(number_switch=True), name="message_list_of_switches"
             ),
             models.Index(fields=["location", "created_at"], name="message_day"),
+            # The same days in all locations, in the order in which the list shows them.
+            models.Index(fields=["created_at", "position"], name="message_day_of_all"),
             models.Index(
                 fields=["location", "uncertain_at"], condition=Q(dispatch_state="uncertain"), name="message_desk"
             ),
