@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -159,11 +159,12 @@ def _failure(location: Location, failures: statistics.Failures, only: Mapping[st
 
 
 def _trouble(trouble: Trouble, now: datetime) -> dict[str, Any]:
+    told = trouble.since is not None and now - trouble.since >= timedelta(minutes=1)
     return {
         "trouble": trouble,
         "url": address("provisioning_setup_change", args=(trouble.setup.pk,)),
         # The larger unit alone: "3 days", not "3 days, 4 hours".
-        "age": timesince(trouble.since, now, depth=1) if trouble.since else "",
+        "age": timesince(trouble.since, now, depth=1) if told and trouble.since else "",
     }
 
 
