@@ -4,11 +4,12 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import BadRequest, ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import SimpleTemplateResponse, TemplateResponse
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.defaults import bad_request
@@ -57,9 +58,48 @@ class HubAdminSite(admin.AdminSite):
             context["hub_where"] = request.user.only_location_name
         return context
 
+    @method_decorator(never_cache)
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """A location at a glance."""
+        # Here, because it imports the words of the apps' admins, which register with this class.
+        from imessage_hub.home import home
+
+        context = {**self.each_context(request), "title": self.index_title, **home(request), **(extra_context or {})}
+        request.current_app = self.name
+        return TemplateResponse(request, "admin/index.html", context)
+
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Without the door that looks for any object of any type by its id."""
-        return [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+        """With one's own account; without the door that looks for any object of any type by its id."""
+        from imessage_hub.sign_in import account, steps
+
+        own = [
+            path("login/code/", steps.code_step, name="code_step"),
+            path("account/", self.admin_view(account.overview), name="account"),
+            path("account/second-factor/", self.admin_view(account.second_factor_page), name="second_factor"),
+            path("account/sign-out/", self.admin_view(account.sign_out_everywhere), name="sign_out_everywhere"),
+        ]
+        return [*own, *(url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site")]
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The password; who has a second factor goes on to its code."""
+        from imessage_hub.sign_in.steps import PasswordStep
+
+        if request.method == "GET" and self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+        context = {
+            **self.each_context(request),
+            "title": "Sign in",
+            "subtitle": None,
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username(),
+            **(extra_context or {}),
+        }
+        if REDIRECT_FIELD_NAME not in request.GET and REDIRECT_FIELD_NAME not in request.POST:
+            context[REDIRECT_FIELD_NAME] = reverse("admin:index", current_app=self.name)
+        request.current_app = self.name
+        answer: Any = PasswordStep.as_view(extra_context=context)(request)
+        return answer  # type: ignore[no-any-return]
 
     @method_decorator(never_cache)
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

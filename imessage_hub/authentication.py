@@ -10,6 +10,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from imessage_hub.sign_in.sessions import lacks_second_factor
 from routing.models import ApiKey, User
 from routing.services import api_key_digest
 
@@ -53,10 +54,12 @@ class DocsSession(SessionAuthentication):
     """The session of somebody who may enter the admin, so that the docs page can be tried; with CSRF enforced."""
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
-        """The signed-in person; None when there is none or when they may not enter the admin. Raises PermissionDenied
-        without the CSRF token."""
+        """The signed-in person; None when there is none, when they may not enter the admin, or when they lack the
+        second factor that is asked of them. Raises PermissionDenied without the CSRF token."""
         user = getattr(request._request, "user", None)
         if not isinstance(user, User) or not (user.is_active and user.is_staff):
+            return None
+        if lacks_second_factor(request._request, user):
             return None
         try:
             self.enforce_csrf(request)

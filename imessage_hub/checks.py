@@ -36,9 +36,22 @@ def doorbell_is_there(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         Error(
             f"HUB_DOORBELL={settings.HUB_DOORBELL} does not work with this database.",
             hint='Use "poll", or "notify" with PostgreSQL; leave it out for what suits the database.',
-            id="hub.E004",
+            id="hub.E006",
         )
     ]
+
+
+@register()
+def sign_in_limits_make_sense(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An idle limit of no time signs everybody out at once; a negative count of proxies trusts nobody knows whom."""
+    found: list[CheckMessage] = []
+    if settings.HUB_SESSION_IDLE.total_seconds() < 60:
+        hint = "Give the minutes without work after which a session ends; 30 is a good choice."
+        found.append(Error("HUB_SESSION_IDLE_MIN must be at least 1.", hint=hint, id="hub.E004"))
+    if settings.HUB_PROXY_COUNT < 0:
+        hint = "Give the number of your own proxies that a request passes; 0 where there is none."
+        found.append(Error("HUB_PROXY_COUNT must not be negative.", hint=hint, id="hub.E005"))
+    return found
 
 
 @register()

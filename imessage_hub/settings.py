@@ -63,11 +63,13 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "django_filters",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "import_export",
     "routing",
     "provisioning",
     "messaging",
@@ -85,6 +87,9 @@ MIDDLEWARE = [
     "imessage_hub.middleware.LocationTime",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "imessage_hub.sign_in.sessions.SessionLimits",
+    "imessage_hub.sign_in.sessions.SecondFactorGate",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "imessage_hub.urls"
@@ -110,7 +115,7 @@ TEMPLATES = [
 def database() -> dict[str, Any]:
     """The one database: SQLite embedded by default, PostgreSQL wherever more than one process group runs."""
     config: dict[str, Any] = env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'var' / 'hub.sqlite3'}")
-    # Persistent: a connection a request costs five times as much (docs/scaling.md).
+    # Persistent: a connection a request.
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     options = config.setdefault("OPTIONS", {})
@@ -133,7 +138,31 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "admin:login"
+
+# --- signing in: imessage_hub/sign_in/ --------------------------------------------------------------------------------
+# Sessions end when nothing was done for this long, and after SESSION_COOKIE_AGE whatever was done.
+HUB_SESSION_IDLE = timedelta(minutes=env.float("HUB_SESSION_IDLE_MIN", default=30))
+HUB_REQUIRE_SECOND_FACTOR_FOR_OPERATORS = env.bool("HUB_REQUIRE_SECOND_FACTOR_FOR_OPERATORS", default=False)
+# How many proxies of ours a request passes; each adds to X-Forwarded-For whom it saw.
+HUB_PROXY_COUNT = env.int("HUB_PROXY_COUNT", default=0)
+# Failures of one address, or on one user name from anywhere, that lock it; AXES_FAILURE_LIMIT is that of both together.
+HUB_SIGN_IN_WIDE_LIMIT = 50
+AXES_HANDLER = "imessage_hub.sign_in.attempts.AttemptHandler"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_CALLABLE = "imessage_hub.sign_in.attempts.name_digest"
+AXES_CLIENT_IP_CALLABLE = "imessage_hub.sign_in.attempts.client_address"
+AXES_LOCKOUT_CALLABLE = "imessage_hub.sign_in.attempts.answer_locked"
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -185,6 +214,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Lists of contacts, for the hour between the look at what an import would change and the word to do it. Where several
+# machines serve the admin, they share it.
+HUB_IMPORT_ROOT = env.str("HUB_IMPORT_ROOT", default=str(BASE_DIR / "var" / "imports"))
 
 # --- the HTTP API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -282,8 +314,10 @@ LOGGING = {
         "django.security": {"filters": ["without_path"]},
         # DisallowedHost and its kin, each a logger of its own; the request's log line tells of them.
         "django.security.DisallowedHost": {"filters": ["without_path"]},
-        # These two write addresses, statements and values: never below WARNING, whatever the root says.
+        # These write addresses, statements and values: never below WARNING, whatever the root says.
         "urllib3": {"level": "WARNING"},
+        # It names the path, which may be the link of an invitation; imessage_hub/sign_in logs without.
+        "axes": {"level": "ERROR"},
         "django.db.backends": {"level": "WARNING"},
     },
 }

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from imessage_hub import api, docs, health
+from imessage_hub.sign_in import join
 from messaging.api import MessageView, TypingView
 from provisioning.api import SetupView
 from routing.api import AccountView, ContactView, LocationView
@@ -29,7 +30,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     re_path(r"^api/", api.unknown_address),
+    path("join/", join.join, name="join"),
+    path("join/<str:token>/", join.open_link, name="join-link"),
     path("hooks/", include("messaging.hooks")),
+    path("files/", include("messaging.uploads")),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]

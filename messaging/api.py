@@ -141,7 +141,7 @@ class MessageView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
     def get_queryset(self) -> QuerySet[Any]:
         """The rows with all that an answer shows."""
         rows = super().get_queryset()
-        return rows if self.action == "list" else rows.prefetch_related("events")
+        return rows if self.action == "list" else rows.select_related("reaction").prefetch_related("events")
 
     def get_serializer_class(self) -> Any:
         """Rows of the list carry no events."""

@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from messaging.models import Attachment, Direction, EventKind, Message, MessageEvent, MessageStatus
+from messaging.models import Attachment, Direction, EventKind, Message, MessageEvent, MessageStatus, Reaction
 from routing.problems import ProblemForm
 from routing.selection import Blocker, Outcome, Rule
 from routing.tenancy_api import UUID_FORM, Flag, LocatedSerializer, Moment, Text, Word
@@ -299,3 +299,11 @@ class MessageDetailAnswer(MessageAnswer):
     """One message, with what became known of it."""
 
     events = EventAnswer(many=True)
+    reaction = serializers.SerializerMethodField(
+        help_text="The emoji that the contact put on the message; null without one, or when it was taken back."
+    )
+
+    def get_reaction(self, message: Message) -> str | None:
+        """The emoji that the contact put on the message; null without one, or when it was taken back."""
+        found: Reaction | None = getattr(message, "reaction", None)
+        return found.emoji if found is not None and found.removed_at is None else None

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from messaging import services
-from routing.models import Account, Contact
+from routing.models import Account, ConsentSource, Contact
 from routing.services import set_opt_out
 
 log = structlog.get_logger("hub.consent")
@@ -60,7 +60,7 @@ def apply(*, contact: Contact, account: Account, text: str, said_at: datetime | 
     if word is Word.START and contact.opted_out_at is not None and at < contact.opted_out_at:
         log.info("consent unchanged: said before", contact=str(contact.pk), word=word.value)
         return
-    if set_opt_out(contact=contact, opted_out=word is Word.STOP, at=at):
+    if set_opt_out(contact=contact, opted_out=word is Word.STOP, at=at, source=ConsentSource.MESSAGE):
         log.info("consent changed", contact=str(contact.pk), word=word.value)
         answer = STOPPED if word is Word.STOP else STARTED
         services.send_confirmation(

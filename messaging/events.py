@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from messaging import consent, threads
+from messaging import consent, reactions, threads
 from messaging.delivery import evidence
 from messaging.models import Attachment, Attempt, Direction, DispatchState, Message, MessageEvent, TypingNotice
 from messaging.models.messages import NextPosition
@@ -220,6 +220,9 @@ def _inbound(event: ProviderEvent, inbound: InboundEvent) -> Result:
     try:
         with transaction.atomic():
             contact, _ = get_or_create_contact(location=event.setup.location, phone_number=sender)
+            if _is_reaction(event, contact, account, inbound):
+                note_last_account(contact_id=contact.pk, account_id=account.pk)
+                return EventOutcome.APPLIED, "A reaction to a message."
             _store_inbound(contact, account, inbound, now)
             note_last_account(contact_id=contact.pk, account_id=account.pk)
             TypingNotice.objects.filter(contact=contact, account=account).delete()
@@ -232,6 +235,17 @@ def _inbound(event: ProviderEvent, inbound: InboundEvent) -> Result:
             return EventOutcome.CONFLICT, "A message that was sent has the same id at the provider."
         return EventOutcome.IGNORED, "Stored already."
     return EventOutcome.APPLIED, ""
+
+
+def _is_reaction(event: ProviderEvent, contact: Contact, account: Account, inbound: InboundEvent) -> bool:
+    """Whether the text was put on the message that it speaks of, and is no message itself."""
+    notice = reactions.Notice(
+        text=storable(inbound.text),
+        provider_id=storable(inbound.provider_id),
+        # A time to come would hold back all that follows.
+        at=min(inbound.at or event.received_at, event.received_at),
+    )
+    return not inbound.media_urls and reactions.note(contact=contact, account=account, notice=notice)
 
 
 def _store_inbound(contact: Contact, account: Account, inbound: InboundEvent, now: datetime) -> None:

@@ -290,7 +290,12 @@ def _read(response: Any, deadline: _Deadline) -> _File:
         # A body that lasts until the connection ends looks whole when the deadline ends it.
         raise TryLater("The file came too slowly.")
     content = b"".join(chunks)
-    for start, content_type, ending in SIGNATURES:
-        if start.match(content):
-            return _File(content, content_type, ending)
-    raise Refused("The file is of a type that is not kept.")
+    kind = kind_of(content)
+    if kind is None:
+        raise Refused("The file is of a type that is not kept.")
+    return _File(content, *kind)
+
+
+def kind_of(content: bytes) -> tuple[str, str] | None:
+    """Type and ending of a file by how it begins; None for what is not kept."""
+    return next(((content_type, ending) for start, content_type, ending in SIGNATURES if start.match(content)), None)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from messaging import threads
+from messaging import threads, uploads
 from messaging.delivery.doorbell import doorbell
 from messaging.models import (
     Attachment,
@@ -45,11 +45,12 @@ KEY_WAIT_MS = 2000
 @dataclass(frozen=True)
 class NewMessage:
     """A message as it was asked for. `to`: a phone number as typed, or a contact's id. `account`: an account's id or
-    index, which is rule 1 without braces."""
+    index, which is rule 1 without braces. `pictures`: what a person attached, from `uploads.store_picture`."""
 
     to: str
     text: str = ""
     media_urls: tuple[str, ...] = ()
+    pictures: tuple[uploads.StoredPicture, ...] = ()
     account: str | int | None = None
     scheduled_at: datetime | None = None
     send_style: str = ""
@@ -79,7 +80,7 @@ def send(*, location: Location, wanted: NewMessage, now: datetime) -> Message:
     A decision that found no account gives a message with status failed that says why in `code` and `trace`. Raises
     Refused, and stores nothing, when the request itself is malformed.
     """
-    with transaction.atomic():
+    with uploads.removed_on_error(wanted.pictures), transaction.atomic():
         return _store(location, _decide(location, wanted), wanted, now)
 
 
@@ -110,7 +111,7 @@ def send_once(
     ("idempotency_key_reused", 422) for another request under the same key, ("idempotency_in_progress", 409) when the
     wait was too long, and as `send` does.
     """
-    with transaction.atomic():
+    with uploads.removed_on_error(wanted.pictures), transaction.atomic():
         _take_key(location, key, fingerprint)
         row = IdempotencyKey.objects.get(location=location, key=key)
         if row.fingerprint != fingerprint:
@@ -201,7 +202,8 @@ def _ask_provider(account: Account, capability: Capability, call: Callable[..., 
 def _decide(location: Location, wanted: NewMessage) -> _Decided:
     """Read the request and pick the account. Raises Refused."""
     _check_schedule(wanted.scheduled_at)
-    if len(wanted.media_urls) > MAX_MEDIA:
+    media_count = len(wanted.media_urls) + len(wanted.pictures)
+    if media_count > MAX_MEDIA:
         raise Refused("too_many_media", "A message carries one file; send one message for each.", field="media_urls")
     contact = _find_contact(location, wanted.to)
     try:
@@ -211,7 +213,7 @@ def _decide(location: Location, wanted: NewMessage) -> _Decided:
         else:
             require_length(wanted.text)
             text, override = wanted.text, Override()
-        require_content(text, bool(wanted.media_urls))
+        require_content(text, media_count > 0)
         override = combine(override, account_index=_account_index(location, wanted.account))
     except TextRefused as error:
         detail = f"{error.detail} {error.hint}" if error.hint else error.detail
@@ -305,6 +307,7 @@ def _store(
             Attachment(location=location, message=message, order=order, url=url)
             for order, url in enumerate(wanted.media_urls)
         ]
+        + uploads.attach(message, wanted.pictures, first=len(wanted.media_urls))
     )
     return message
 

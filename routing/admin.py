@@ -1,24 +1,29 @@
 """The admin of accounts; those of contacts and of locations with their people stand beside it."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from routing import contact_admin, services, tenancy_admin
-from routing.admin_lists import ChoiceFilter
-from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, moment, phone
-from routing.admin_operations import Operation, OperationsAdmin
+from routing import contact_admin, impact, invitation_admin, key_admin, location_admin, services, team_admin
+from routing.admin_lists import ChoiceFilter, HubChangeList
+from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, icon, moment, phone
+from routing.admin_operations import Operation
 from routing.errors import Refused
+from routing.impact import Change
+from routing.impact_admin import ImpactAdmin
 from routing.models import Account, Membership, Role, User
 from routing.scoped_admin import ScopedRelatedFilter, location_ids, offer_members, user_of
 from routing.selection import Blocker
 
-__all__ = ["AccountAdmin", "contact_admin", "tenancy_admin"]
+__all__ = ["AccountAdmin", "contact_admin", "invitation_admin", "key_admin", "location_admin", "team_admin"]
 
 BLOCKER_WORDS = {
     Blocker.DISABLED: "disabled",
@@ -35,12 +40,19 @@ def token(account: Account) -> str:
     return f"{{IM#{account.index}}}"
 
 
+def locations_to_set_default(user: User) -> Collection[UUID] | None:
+    """Where the user may choose the default: as an admin, or as an agent to whom it was granted; None: everywhere."""
+    if user.is_superuser:
+        return None
+    granted = Membership.objects.filter(user=user, location__in=list(user.roles), can_set_default=True)
+    agent_in = set(location_ids(user, Role.AGENT) or ()) & set(granted.values_list("location", flat=True))
+    return agent_in | set(location_ids(user, Role.ADMIN) or ())
+
+
 def may_set_default(user: User, account: Account) -> bool:
-    """Admins of the location, and its agents to whom it was granted."""
-    if user.may(Role.ADMIN, account.location_id):
-        return True
-    granted = Membership.objects.filter(user=user, location=account.location_id, can_set_default=True)
-    return user.may(Role.AGENT, account.location_id) and granted.exists()
+    """Whether the user may choose the default of the account's location."""
+    where = locations_to_set_default(user)
+    return where is None or account.location_id in where
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -74,6 +86,14 @@ def _is_open(account: Account) -> bool:
     return account.retired_at is None
 
 
+def _stopping(accounts: Sequence[Account]) -> Sequence[Change]:
+    return impact.stopping(accounts, Blocker.DISABLED)
+
+
+def _replacing_default(accounts: Sequence[Account]) -> Sequence[Change]:
+    return [change for account in accounts for change in impact.making_default(account)]
+
+
 class CanSendFilter(ChoiceFilter):
     """Accounts that can send now, or not."""
 
@@ -94,23 +114,61 @@ class RetiredFilter(ChoiceFilter):
         return queryset.filter(retired_at__isnull=value == "no")
 
 
-@admin.register(Account)
-class AccountAdmin(OperationsAdmin):
-    """Accounts come from phone lines and are never deleted; here they are named, given to a user, switched, retired."""
+class StarredList(HubChangeList):
+    """A list whose accounts know whether the user may give them the star."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One query more, whatever the number of accounts."""
+        super().get_results(request)
+        accounts: Any = self.model_admin
+        accounts.mark_stars(request, self.result_list)
+
+
+class AccountAdmin(ImpactAdmin):
+    """Accounts come from phone lines and are never deleted; here they are named, given to a user, switched, retired.
+
+    Not registered here: messaging adds how much was said from each.
+    """
+
+    class Media:
+        css = {"all": ("hub/accounts.css",)}
 
     form = AccountForm
     change_by = Role.ADMIN
     audited_values = frozenset({"label", "user"})
-    list_display = ("index_token", "label", "number", "location", "connection", "default", "user")
-    list_display_links = ("index_token", "label")
+    list_display: tuple[str, ...] = ("default", "index_token", "label", "number", "location", "connection", "user")
+    list_display_links = ("label",)
+    list_words = "The numbers that messages leave from. The star marks the one that sends when no other rule applies."
+    empty_words = "An account comes with the phone line of a setup: add a setup first."
     list_select_related = ("location", "user")
     list_filter = (("location", ScopedRelatedFilter), CanSendFilter, RetiredFilter)
     lookups = frozenset({"location__id__exact", "can_send", "retired"})
     search_fields = ("label", "phone_number")
     ordering = ("location__name", "index")
     actions = ("make_default", "enable", "disable")
-    fields = ("location", "index_token", "number", "label", "user", "connection", "default", "created")
-    readonly_fields = ("location", "index_token", "number", "connection", "default", "created")
+    fields: ClassVar[tuple[str, ...]] = (
+        "location",
+        "index_token",
+        "number",
+        "label",
+        "user",
+        "connection",
+        "default",
+        "created",
+    )
+    readonly_fields: ClassVar[tuple[str, ...]] = (
+        "location",
+        "index_token",
+        "number",
+        "connection",
+        "default",
+        "created",
+    )
+    weighed = {
+        "make-default": _replacing_default,
+        "disable": _stopping,
+        "retire": impact.retiring,
+    }
     operations = (
         Operation(
             name="make-default",
@@ -137,7 +195,12 @@ class AccountAdmin(OperationsAdmin):
     @admin.display(description="index", ordering="index")
     def index_token(self, account: Account) -> str:
         """The index as people type it."""
-        return format_html('<code class="hub-token">{}</code>', token(account))
+        word = token(account)
+        return format_html(
+            '<button type="button" class="hub-copy" data-copy="{0}" aria-label="Copy {0}">{0}{1}</button>',
+            word,
+            icon("copy"),
+        )
 
     @admin.display(description="number", ordering="phone_number")
     def number(self, account: Account) -> str:
@@ -156,33 +219,79 @@ class AccountAdmin(OperationsAdmin):
         return format_html_join(" ", "{}", pills)
 
     @admin.display(description="default")
-    def default(self, account: Account) -> str:
-        """A star and the word."""
-        if account.location.default_account_id != account.pk:
+    def default(self, account: Any) -> str:
+        """The star: a word where it is, a button where it can be moved to. It sends the form that it stands in."""
+        if account.location.default_account_id == account.pk:
+            return format_html('<span class="hub-default">{} default</span>', icon("star"))
+        if not getattr(account, "may_get_star", False):
             return ""
-        return format_html('<span class="hub-default"><span aria-hidden="true">★</span> {}</span>', "default")
+        door = reverse("admin:routing_account_operation", args=[account.pk, "make-default"])
+        return format_html(
+            '<button type="submit" class="hub-star" formaction="{}" formnovalidate title="Make default"'
+            ' aria-label="Make {} the default">{}</button>',
+            f"{door}{account.star_returns}",
+            token(account),
+            icon("star"),
+        )
 
     @admin.display(description="created", ordering="created_at")
     def created(self, account: Account) -> str:
         """When it was opened."""
         return moment(account.created_at)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """With the stars."""
+        return StarredList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With its star."""
+        account = super().get_object(request, object_id, from_field)
+        if account is not None:
+            self.mark_stars(request, [account], returns="")
+        return account
+
+    def mark_stars(self, request: HttpRequest, accounts: Sequence[Any], returns: str = "?list") -> None:
+        """Note on each account whether this user may make it the default, and where a click leads back to."""
+        where = locations_to_set_default(user_of(request))
+        for account in accounts:
+            account.may_get_star = _is_open(account) and (where is None or account.location_id in where)
+            account.star_returns = returns
+
+    def operation_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """As for any; a star of the list leads back to the list."""
+        response = super().operation_view(request, object_id, name)
+        done = "list" in request.GET and isinstance(response, HttpResponseRedirect)
+        return HttpResponseRedirect(self.list_url()) if done and "/impact/" not in response["Location"] else response
+
+    def consequences(self, name: str, objs: Sequence[Any], changes: Sequence[Change]) -> list[str]:
+        """What becomes of the default."""
+        said = []
+        for change in changes:
+            old = change.location.default_account_id
+            if not change.takes_default or old is None:
+                continue
+            account = Account.objects.get(pk=old)
+            if name == "make-default":
+                said.append(f"{token(objs[0])} takes the place of {token(account)} ({account.label}) as the default.")
+            elif name == "retire":
+                said.append(f"{token(account)} is the default; {change.location} would have none.")
+            else:
+                said.append(f"{token(account)} is the default of {change.location}; it would be passed over.")
+        return said
+
     def has_make_default_permission(self, request: HttpRequest) -> bool:
         """Whether the user may choose the default anywhere; each account is asked for again."""
-        user = user_of(request)
-        if self.has_change_permission(request):
-            return True
-        ids = location_ids(user, Role.AGENT) or ()
-        return Membership.objects.filter(user=user, location__in=ids, can_set_default=True).exists()
+        where = locations_to_set_default(user_of(request))
+        return where is None or bool(where)
 
     @admin.action(permissions=["make_default"], description="Make default for its location")
-    def make_default(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+    def make_default(self, request: HttpRequest, queryset: QuerySet[Account]) -> HttpResponse | None:
         """The chosen account becomes its location's default."""
         chosen = list(queryset[:2])
         if len(chosen) != 1:
             self.message_user(request, "Choose one account: a location has one default.", messages.WARNING)
-            return
-        self._each(request, chosen, _make_default, may_set_default)
+            return None
+        return self._weighed_or_done(request, "make-default", chosen, _make_default, may_set_default)
 
     @admin.action(permissions=["change"], description="Enable")
     def enable(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -190,9 +299,33 @@ class AccountAdmin(OperationsAdmin):
         self._each(request, queryset, _switch(True), lambda user, a: self.has_change_permission(request, a))
 
     @admin.action(permissions=["change"], description="Disable")
-    def disable(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+    def disable(self, request: HttpRequest, queryset: QuerySet[Account]) -> HttpResponse | None:
         """Nothing is sent from the chosen accounts."""
-        self._each(request, queryset, _switch(False), lambda user, a: self.has_change_permission(request, a))
+        return self._weighed_or_done(
+            request, "disable", list(queryset), _switch(False), lambda user, a: self.has_change_permission(request, a)
+        )
+
+    def _weighed_or_done(
+        self,
+        request: HttpRequest,
+        name: str,
+        accounts: Sequence[Account],
+        run: Callable[[User, Account, dict[str, Any]], str],
+        permitted: Callable[[User, Account], bool],
+    ) -> HttpResponse | None:
+        """The page of the numbers where contacts are affected; else it is done, or refused, one after the other."""
+        user, shown = user_of(request), self.operation_named(name).shown
+        possible = [account for account in accounts if permitted(user, account) and shown(account)]
+        if not possible or not self.touches_contacts(name, possible):
+            self._each(request, accounts, run, permitted)
+            return None
+        for account in accounts:
+            if not permitted(user, account):
+                self._refuse(request, account)
+        return HttpResponseRedirect(self.impact_url(name, possible))
+
+    def _refuse(self, request: HttpRequest, account: Account) -> None:
+        self.message_user(request, f"{token(account)} is not yours to change.", messages.WARNING)
 
     def _each(
         self,
@@ -204,7 +337,7 @@ class AccountAdmin(OperationsAdmin):
         user = user_of(request)
         for account in accounts:
             if not permitted(user, account):
-                self.message_user(request, f"{token(account)} is not yours to change.", messages.WARNING)
+                self._refuse(request, account)
                 continue
             try:
                 sentence = run(user, account, {})

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from routing import services
 from routing.errors import Refused
-from routing.models import Account, Contact, Location, Membership, Role, Unavailable, User
+from routing.models import Account, ApiKey, ConsentSource, Contact, Location, Membership, Role, Unavailable, User
 from routing.phones import InvalidPhone, parse_phone
 from routing.selection import Blocker
 from routing.tenancy_api import (
@@ -281,7 +281,13 @@ class ContactView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         if "tags" in given:
             services.set_tags(contact=contact, names=given["tags"])
         if "opted_out" in given:
-            services.set_opt_out(contact=contact, opted_out=given["opted_out"])
+            by = self.request.user
+            services.set_opt_out(
+                contact=contact,
+                opted_out=given["opted_out"],
+                source=ConsentSource.PERSON if isinstance(by, User) else ConsentSource.API,
+                by=by if isinstance(by, User | ApiKey) else None,
+            )
 
     def _answer(self, contact_id: UUID, status: HTTPStatus) -> Response:
         return Response(ContactAnswer(self.get_queryset().get(pk=contact_id)).data, status=status)

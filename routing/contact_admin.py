@@ -1,102 +1,27 @@
 """The admin of contacts and their tags."""
 
-import csv
-import io
 import re
 from collections.abc import Callable
 from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
 from routing import services
 from routing.admin_lists import ChoiceFilter
-from routing.admin_look import BAD, GOOD, badge, moment, phone
-from routing.admin_operations import Operation, OperationsAdmin
-from routing.errors import Refused
-from routing.models import Contact, Role, User
-from routing.phones import InvalidPhone, parse_phone
-from routing.scoped_admin import ScopedRelatedFilter, location_ids, members_of, offer_members, user_of
+from routing.admin_look import BAD, GOOD, badge, icon, moment, phone
+from routing.admin_operations import Operation
+from routing.contact_exchange_admin import ContactExchangeAdmin
+from routing.contact_form import ContactForm
+from routing.contact_page import page_context
+from routing.models import ConsentSource, Contact, Role, User
+from routing.number_tags import is_number_tag
+from routing.scoped_admin import ScopedRelatedFilter, location_ids, user_of
 
 _NUMBER = re.compile(r"[0-9+().\-/ ]*[0-9][0-9+().\-/ ]*")
-
-
-def join_tags(names: list[str]) -> str:
-    """Names with commas between them; one that holds a comma stands in quotes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return line.getvalue().replace(",", ", ") if not any("," in name for name in names) else line.getvalue()
-
-
-def split_tags(text: str) -> list[str]:
-    """The names in `text`, as `join_tags` writes them and as people type them. Raises ValidationError."""
-    try:
-        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
-    except csv.Error as error:
-        raise forms.ValidationError("Put commas between the tags.") from error
-    names = [name.strip() for name in (rows[0] if rows else [])]
-    try:
-        return services.clean_tag_names(name for name in names if name)
-    except Refused as refused:
-        raise forms.ValidationError(refused.detail) from refused
-
-
-class ContactForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A contact with its tags typed out and its number read in the location's region."""
-
-    phone_number = forms.CharField(max_length=32, widget=AdminTextInputWidget, label="Phone number")
-    tag_names = forms.CharField(
-        label="Tags",
-        required=False,
-        max_length=4000,
-        widget=AdminTextInputWidget,
-        help_text="With commas between them. “im: (555) 123-4567” chooses the number that messages leave from.",
-    )
-
-    class Meta:
-        model = Contact
-        fields = ("location", "name", "phone_number", "assigned_user")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.is_new:
-            return
-        if "assigned_user" in self.fields:
-            offer_members(self, "assigned_user")
-        self.initial["tag_names"] = join_tags([tag.name for tag in self.instance.tags.all()])
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it is still to be stored; a new one has its id already."""
-        return bool(self.instance._state.adding)
-
-    def clean_tag_names(self) -> list[str]:
-        """The names, each once."""
-        return split_tags(self.cleaned_data["tag_names"])
-
-    def clean(self) -> dict[str, Any]:
-        """Refuses numbers that are none, and numbers that another contact of the location has."""
-        data: dict[str, Any] = super().clean() or {}
-        location = data.get("location") if self.is_new else self.instance.location
-        raw = data.get("phone_number")
-        if location is None or not raw:
-            return data
-        try:
-            data["phone_number"] = parse_phone(raw, region=location.region)
-        except InvalidPhone as invalid:
-            self.add_error("phone_number", invalid.detail)
-            return data
-        same = Contact.objects.filter(location=location, phone_number=data["phone_number"])
-        if same.exclude(pk=self.instance.pk).exists():
-            self.add_error("phone_number", "Another contact of this location has this number.")
-        user = data.get("assigned_user")
-        if user is not None and self.is_new and not members_of([location.pk]).filter(pk=user.pk).exists():
-            self.add_error("assigned_user", "Choose a member of this location.")
-        return data
+MAX_PILLS = 6
 
 
 class OptOutFilter(ChoiceFilter):
@@ -113,14 +38,28 @@ class OptOutFilter(ChoiceFilter):
 
 def _opt(out: bool) -> Callable[[User, Contact, dict[str, Any]], str]:
     def run(user: User, contact: Contact, data: dict[str, Any]) -> str:
-        services.set_opt_out(contact=contact, opted_out=out)
+        services.set_opt_out(contact=contact, opted_out=out, source=ConsentSource.PERSON, by=user)
         return "Opted out: nothing is sent to this contact." if out else "Opted in: this contact may be written to."
 
     return run
 
 
+def _chips(names: list[str], *, most: int | None = None) -> str:
+    """Tags for people to read; those that choose a number carry a sign."""
+    shown = names if most is None else names[:most]
+    if not names:
+        return "–"
+    chips = format_html_join(
+        " ",
+        '<span class="hub-tag">{}{}</span>',
+        ((icon("phone") if is_number_tag(name) else "", name) for name in shown),
+    )
+    more = len(names) - len(shown)
+    return format_html('{} <span class="hub-quiet">+{}</span>', chips, more) if more else chips or "–"
+
+
 @admin.register(Contact)
-class ContactAdmin(OperationsAdmin):
+class ContactAdmin(ContactExchangeAdmin):
     """Contacts: agents keep them up to date, admins add them. Their history keeps them from being deleted."""
 
     form = ContactForm
@@ -149,8 +88,22 @@ class ContactAdmin(OperationsAdmin):
     # Newest first, because an index of the table has that order, however many contacts there are.
     ordering = ("-created_at", "id")
     autocomplete_fields = ("location",)
-    fields = ("location", "name", "phone_number", "tag_names", "assigned_user", "consent", "last_number", "created")
-    readonly_fields = ("consent", "last_number", "created")
+    fields = (
+        "location",
+        "name",
+        "phone_number",
+        "tag_names",
+        "sends_from",
+        "assigned_user",
+        "consent",
+        "last_account_used",
+        "created",
+    )
+    readonly_fields = ("consent", "last_account_used", "created")
+    change_form_template = "admin/routing/contact/change_form.html"
+    list_words = "Everybody your locations write to: who looks after them, and whether they want to be written to."
+    empty_words = "Contacts appear when somebody writes to you. Add one, or import a list."
+    add_words = "Add contact"
     operations = (
         Operation(name="opt-out", label="Opt out", run=_opt(True), by=Role.AGENT, shown=lambda c: not c.opted_out),
         Operation(
@@ -170,10 +123,18 @@ class ContactAdmin(OperationsAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A new contact's location says who may be assigned; where it is still to be chosen, the user comes after."""
         if obj is not None:
-            return self.fields
+            reads_only = not self.has_change_permission(request, obj)
+            return [name for name in self.fields if not (reads_only and name == "sends_from")]
         ids = location_ids(user_of(request), self.add_by)
         one = ids is not None and len(ids) == 1
-        return ("location", "name", "phone_number", "tag_names", *(("assigned_user",) if one else ()))
+        return ("location", "name", "phone_number", "tag_names", *(("sends_from", "assigned_user") if one else ()))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """With the decision as it stands, the history of the consent, and the ways to what was said."""
+        contact = context.get("original")
+        if contact is not None:
+            context |= page_context(contact)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -186,8 +147,10 @@ class ContactAdmin(OperationsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """The contact, and its tags through the service."""
         super().save_model(request, obj, form, change)
-        if "tag_names" in form.changed_data:
-            services.set_tags(contact=obj, names=form.cleaned_data["tag_names"])
+        if {"tag_names", "sends_from"} & set(form.changed_data):
+            services.set_tags(contact=obj, names=form.all_tags)
+        for doubt in form.doubts:
+            self.message_user(request, doubt, messages.WARNING)
 
     def history_name(self, obj: Any) -> str:
         """No name and no number: the log outlives the contact's wish to be forgotten."""
@@ -205,14 +168,13 @@ class ContactAdmin(OperationsAdmin):
 
     @admin.display(description="tags")
     def tag_list(self, contact: Contact) -> str:
-        """The tags as pills."""
-        pills = ((tag.name,) for tag in contact.tags.all())
-        return format_html_join(" ", '<span class="hub-tag">{}</span>', pills) or "–"
+        """The first tags as chips, and how many more there are."""
+        return _chips([tag.name for tag in contact.tags.all()], most=MAX_PILLS)
 
     @admin.display(description="tags")
     def tag_names(self, contact: Contact) -> str:
-        """For those who only read."""
-        return self.tag_list(contact)
+        """All of them, for those who only read."""
+        return _chips([tag.name for tag in contact.tags.all()])
 
     @admin.display(description="consent", ordering="opted_out_at")
     def consent_word(self, contact: Contact) -> str:
@@ -229,6 +191,14 @@ class ContactAdmin(OperationsAdmin):
     def last_number(self, contact: Contact) -> str:
         """The number the contact last saw or wrote to."""
         return "–" if contact.last_account is None else phone(contact.last_account.phone_number)
+
+    @admin.display(description="last account used")
+    def last_account_used(self, contact: Contact) -> str:
+        """The account whose number that is."""
+        account = contact.last_account
+        if account is None:
+            return "none yet"
+        return format_html("{} · {} · {}", account.index, account.label, phone(account.phone_number))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, contact: Contact) -> str:

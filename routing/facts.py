@@ -37,9 +37,10 @@ def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Ite
     overrides = list(overrides)
     tags = _tags_of(contacts)
     numbers = {contact.pk: set(tag_numbers(tags[contact.pk], region=location.region)) for contact in contacts}
-    users = _active_members(location, {contact.assigned_user_id for contact in contacts if contact.assigned_user_id})
-    known = _Known(
-        Account.objects.open().filter(
+    users = active_members(location, {contact.assigned_user_id for contact in contacts if contact.assigned_user_id})
+    known = KnownAccounts(
+        account_facts(account)
+        for account in Account.objects.open().filter(
             Q(pk__in={contact.last_account_id for contact in contacts} - {None})
             | Q(pk=location.default_account_id)
             | Q(phone_number__in=set().union(*numbers.values()))
@@ -68,12 +69,12 @@ def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Ite
     ]
 
 
-class _Known:
+class KnownAccounts:
     """The accounts that were loaded, found by what contacts and overrides name; each contact is given only its own, so
     that a decision takes no longer when a location has many."""
 
-    def __init__(self, accounts: Iterable[Account]) -> None:
-        self._by_id = {account.pk: account_facts(account) for account in accounts}
+    def __init__(self, accounts: Iterable[AccountFacts]) -> None:
+        self._by_id = {account.id: account for account in accounts}
         self._by_number: dict[str, AccountFacts] = {}
         self._by_index: dict[int, AccountFacts] = {}
         self._by_user: dict[UUID | None, Found] = defaultdict(dict)
@@ -83,19 +84,24 @@ class _Known:
             self._by_user[account.user_id][account.id] = account
 
     def with_ids(self, ids: Iterable[UUID | None]) -> Found:
+        """Those of the ids."""
         return {found.id: found for wanted in ids if wanted and (found := self._by_id.get(wanted))}
 
     def with_numbers(self, numbers: Iterable[str]) -> Found:
+        """Those that have one of the numbers."""
         return {found.id: found for number in numbers if (found := self._by_number.get(number))}
 
     def with_indexes(self, overrides: Iterable[Override]) -> Found:
+        """Those that an override names."""
         indexes = {index for override in overrides for index in (override.manual, override.temporary) if index}
         return {found.id: found for index in indexes if (found := self._by_index.get(index))}
 
     def of_user(self, user_id: UUID | None) -> Found:
+        """Those that are the user's own."""
         return self._by_user.get(user_id, {}) if user_id else {}
 
     def first_sendable(self) -> Found:
+        """The one with the lowest index of those that can send."""
         able = [index for index, account in self._by_index.items() if account.can_send]
         return {(first := self._by_index[min(able)]).id: first} if able else {}
 
@@ -126,7 +132,9 @@ def _tags_of(contacts: Sequence[Contact]) -> dict[UUID, list[str]]:
     return tags
 
 
-def _active_members(location: Location, user_ids: set[UUID]) -> set[UUID]:
-    """Those of the users who are members of the location and may sign in."""
-    members = Membership.objects.filter(location=location, user__in=user_ids, user__is_active=True)
+def active_members(location: Location, user_ids: set[UUID] | None = None) -> set[UUID]:
+    """Those of the users, or of all (None), who are members of the location and may sign in."""
+    members = Membership.objects.filter(location=location, user__is_active=True)
+    if user_ids is not None:
+        members = members.filter(user__in=user_ids)
     return set(members.values_list("user", flat=True))

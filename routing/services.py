@@ -3,20 +3,37 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils import timezone
 
 from routing.errors import Refused
-from routing.models import Account, ApiKey, Contact, ContactTag, Location, Membership, Tag, User
+from routing.models import (
+    Account,
+    ApiKey,
+    ConsentChange,
+    ConsentSource,
+    Contact,
+    ContactTag,
+    Location,
+    Membership,
+    Tag,
+    User,
+)
 from routing.number_tags import is_number_tag, tag_phone
 
 KEY_PREFIX = "imh_"
+BATCH = 1000
+"""Rows that one statement names."""
+
+Item = TypeVar("Item")
+
+Row = TypeVar("Row", bound=Model)
 
 
 def api_key_digest(key: str) -> str:
@@ -24,17 +41,40 @@ def api_key_digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def create_api_key(*, location: Location | None, name: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """A new key and, this once, its clear text. `location` None: a key to every location, for operators."""
+def create_api_key(
+    *,
+    location: Location | None,
+    name: str,
+    expires_at: datetime | None = None,
+    by: User | None = None,
+    id: UUID | None = None,  # noqa: A002
+) -> tuple[ApiKey, str]:
+    """A new key and, this once, its clear text. `location` None: a key to every location, for operators.
+
+    `id`, if given, is the row's. Raises Refused("made_already", 409) when there is a key with it: a form sent twice.
+    """
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey.objects.create(
+    row = made_once(
+        ApiKey,
+        id,
         location=location,
+        created_by=by,
         name=name,
         prefix=key[: len(KEY_PREFIX) + 6],
         digest=api_key_digest(key),
         expires_at=expires_at,
     )
     return row, key
+
+
+def made_once(model: type[Row], id: UUID | None, **columns: Any) -> Row:  # noqa: A002
+    """A new row, with `id` if given. Raises Refused("made_already", 409) when there is a row with that id."""
+    if id is None:
+        return model._default_manager.create(**columns)
+    row, made = model._default_manager.get_or_create(pk=id, defaults=columns)
+    if not made:
+        raise Refused("made_already", "This form was sent before, and did what it is for.", status=409)
+    return row
 
 
 @transaction.atomic
@@ -121,16 +161,40 @@ def clean_tag_names(names: Iterable[str]) -> list[str]:
     return cleaned
 
 
-@transaction.atomic
 def set_tags(*, contact: Contact, names: Sequence[str]) -> None:
     """Give the contact exactly these tags; new words become tags of the location. Raises Refused("invalid_tag")."""
-    wanted = clean_tag_names(names)
-    Tag.objects.bulk_create([Tag(location_id=contact.location_id, name=name) for name in wanted], ignore_conflicts=True)
-    tags = Tag.objects.filter(location_id=contact.location_id, name__in=wanted)
-    ContactTag.objects.filter(contact=contact).exclude(tag__in=tags).delete()
-    ContactTag.objects.bulk_create(
-        [ContactTag(location_id=contact.location_id, contact=contact, tag=tag) for tag in tags], ignore_conflicts=True
-    )
+    set_tags_of_many(location_id=contact.location_id, wanted={contact.pk: names})
+
+
+@transaction.atomic
+def set_tags_of_many(*, location_id: UUID, wanted: Mapping[UUID, Sequence[str]]) -> None:
+    """Give each of the location's contacts (by id) exactly the tags named; in the same number of queries for every
+    `BATCH` of them. Raises Refused("invalid_tag")."""
+    clean = {contact_id: clean_tag_names(names) for contact_id, names in wanted.items()}
+    tags = _tag_ids(location_id, list(dict.fromkeys(name for names in clean.values() for name in names)))
+    for batch in batched(list(clean), BATCH):
+        rows = ContactTag.objects.filter(location=location_id, contact__in=batch)
+        there: dict[tuple[UUID, UUID], int] = {
+            (row.contact_id, row.tag_id): row.pk for row in rows.only("contact_id", "tag_id")
+        }
+        meant = list(dict.fromkeys((contact_id, tags[name]) for contact_id in batch for name in clean[contact_id]))
+        gone = [there[pair] for pair in there.keys() - set(meant)]
+        if gone:
+            ContactTag.objects.filter(pk__in=gone).delete()
+        new = [
+            ContactTag(location_id=location_id, contact_id=contact_id, tag_id=tag_id)
+            for contact_id, tag_id in meant
+            if (contact_id, tag_id) not in there
+        ]
+        ContactTag.objects.bulk_create(new, ignore_conflicts=True, batch_size=BATCH)
+
+
+def _tag_ids(location_id: UUID, names: Sequence[str]) -> dict[str, UUID]:
+    ids: dict[str, UUID] = {}
+    for batch in batched(names, BATCH):
+        Tag.objects.bulk_create([Tag(location_id=location_id, name=name) for name in batch], ignore_conflicts=True)
+        ids |= dict(Tag.objects.filter(location=location_id, name__in=batch).values_list("name", "pk"))
+    return ids
 
 
 @transaction.atomic
@@ -146,16 +210,64 @@ def replace_number_tag(*, contact: Contact, phone_number: str) -> bool:
     return True
 
 
-def set_opt_out(*, contact: Contact, opted_out: bool, at: datetime | None = None) -> bool:
-    """Record that the contact does not want to be written to, or wants to again. True when that was a change."""
-    changed: Any
-    if opted_out:
-        changed = Contact.objects.filter(pk=contact.pk, opted_out_at=None).update(opted_out_at=at or timezone.now())
-    else:
-        changed = Contact.objects.filter(pk=contact.pk, opted_out_at__isnull=False).update(opted_out_at=None)
+def set_opt_out(
+    *,
+    contact: Contact,
+    opted_out: bool,
+    at: datetime | None = None,
+    source: ConsentSource = ConsentSource.API,
+    by: User | ApiKey | None = None,
+) -> bool:
+    """Record that the contact does not want to be written to, or wants to again, and how that became known. True when
+    that was a change; only a change enters the history. `at`: when it was said, now by default."""
+    changed = set_opt_out_of_many(contact_ids=[contact.pk], opted_out=opted_out, at=at, source=source, by=by)
     if changed:
         contact.refresh_from_db(fields=["opted_out_at"])
     return bool(changed)
+
+
+@transaction.atomic
+def set_opt_out_of_many(
+    *,
+    contact_ids: Sequence[UUID],
+    opted_out: bool,
+    at: datetime | None = None,
+    source: ConsentSource,
+    by: User | ApiKey | None = None,
+) -> int:
+    """As `set_opt_out`, for many contacts. Returns for how many it was a change. Takes their row locks."""
+    now = timezone.now()
+    said_at = at or now
+    changed = 0
+    for batch in batched(contact_ids, BATCH):
+        # Locked first: the history gets a line for each that really changes, and none for the others.
+        rows = Contact.objects.select_for_update().filter(pk__in=batch, opted_out_at__isnull=opted_out).order_by("pk")
+        found = list(rows.values_list("pk", "location"))
+        if not found:
+            continue
+        ids = [contact_id for contact_id, _ in found]
+        Contact.objects.filter(pk__in=ids).update(opted_out_at=said_at if opted_out else None)
+        ConsentChange.objects.bulk_create(
+            ConsentChange(
+                location_id=location_id,
+                contact_id=contact_id,
+                opted_out=opted_out,
+                at=said_at,
+                source=source,
+                user=by if isinstance(by, User) else None,
+                api_key=by if isinstance(by, ApiKey) else None,
+                recorded_at=now,
+            )
+            for contact_id, location_id in found
+        )
+        changed += len(ids)
+    return changed
+
+
+def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items in runs of `size`: no statement has more parameters than a database takes."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def note_last_account(*, contact_id: UUID, account_id: UUID) -> None:

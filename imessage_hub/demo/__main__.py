@@ -37,11 +37,11 @@ def _run(options: argparse.Namespace) -> int:
         _say("A demo runs in this checkout already; end it first.")
         return 1
     if env.ensure_env_file():
-        _say(f"Secrets for this checkout: made, in {env.ENV_FILE.name}")
+        _say(f"Secrets for this checkout: made, in {env.CHECKOUT.env_file.name}")
     web_port, sandbox_port = _port("hub", options.port), _port("sandbox", options.sandbox_port)
     variables = env.environment(web_port=web_port, sandbox_port=sandbox_port)
     hub, phones = variables["HUB_PUBLIC_URL"], variables["SENDBLUE_BASE_URL"]
-    with Processes(variables, env.FILES) as processes:
+    with Processes(variables, env.CHECKOUT.files) as processes:
         clinic = bring_up(processes, variables)
         _say("Sending one message for each rule …\n")
         results = send_all(Client(hub, clinic["api_key"]), clinic)
@@ -56,14 +56,14 @@ def _run(options: argparse.Namespace) -> int:
             time.sleep(0.5)
 
 
-def bring_up(processes: Processes, variables: dict[str, str]) -> dict[str, str]:
+def bring_up(processes: Processes, variables: dict[str, str], place: env.Place = env.CHECKOUT) -> dict[str, str]:
     """Start everything on an empty database, load the clinic, and return what `load_demo` told of it."""
     hub, phones = variables["HUB_PUBLIC_URL"], variables["SENDBLUE_BASE_URL"]
-    env.fresh_files()
+    env.fresh_files(place)
     _say("Database: a fresh SQLite file …")
     processes.run("manage.py", "migrate", "--verbosity", "0")
     _say("Starting the sandbox provider, the web server and the worker …")
-    processes.start("sandbox", _sandbox(phones))
+    processes.start("sandbox", _sandbox(phones, place))
     processes.start("web", _web(hub))
     processes.start("worker", ["manage.py", "deliver"])
     processes.wait_for("sandbox", f"{phones}/_sandbox/health")
@@ -80,8 +80,8 @@ def _port(name: str, wished: int) -> int:
     return port
 
 
-def _sandbox(url: str) -> list[str]:
-    return ["-m", "provisioning.sandbox", "--port", _port_of(url), "--store", str(env.FILES / "sandbox.sqlite3")]
+def _sandbox(url: str, place: env.Place) -> list[str]:
+    return ["-m", "provisioning.sandbox", "--port", _port_of(url), "--store", str(place.files / "sandbox.sqlite3")]
 
 
 def _port_of(url: str) -> str:
@@ -112,7 +112,7 @@ def _where_to_look(hub: str, phones: str, clinic: dict[str, str], password: str)
   Phones     {phones}/             every line as a phone: answer as a customer
   API docs   {hub}/api/v1/docs/
   API key    {clinic["api_key"]}
-  Logs       {env.FILES.relative_to(env.BASE_DIR)}/*.log
+  Logs       {env.CHECKOUT.files.relative_to(env.BASE_DIR)}/*.log
 
   curl -H 'Authorization: Bearer {clinic["api_key"]}' \\
        -H 'Content-Type: application/json' \\

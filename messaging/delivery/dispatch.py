@@ -137,7 +137,7 @@ def _stop_account(message: Message, setup: Setup, error: AccountRejected) -> Non
     if error.line_blocked:
         provisioning.note_line_blocked(account=message.sender)
     else:
-        provisioning.note_credentials_rejected(setup=setup)
+        provisioning.note_credentials_rejected(setup=setup, payment_required=error.payment_required)
 
 
 def _not_begun(message: Message) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from messaging import events, media
+from messaging import events, media, statistics
 from messaging.delivery import dispatch, outbox, reconcile
 from messaging.models import IdempotencyKey, TypingNotice
 from provisioning import services as provisioning
@@ -47,6 +47,7 @@ OTHERS = (
 
 
 def housekeeping() -> None:
-    """Forget what is kept for a while only."""
+    """Forget what is kept for a while only, and keep how much was said on the days that are over."""
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
     TypingNotice.objects.filter(until__lt=timezone.now()).delete()
+    statistics.roll_up()

@@ -34,12 +34,14 @@ class Rejected(ProviderError):
 class AccountRejected(Rejected):
     """The provider said no because of the account (credentials, payment, blocked line): the account stops.
 
-    `line_blocked` tells that the line is at fault and not the credentials.
+    `line_blocked` tells that the line is at fault and not the credentials; `payment_required` that the credentials are
+    right, but the account there has to be paid.
     """
 
-    def __init__(self, code: str, detail: str, *, line_blocked: bool = False) -> None:
+    def __init__(self, code: str, detail: str, *, line_blocked: bool = False, payment_required: bool = False) -> None:
         super().__init__(code, detail)
         self.line_blocked = line_blocked
+        self.payment_required = payment_required
 
 
 class Unavailable(ProviderError):

@@ -54,7 +54,7 @@ def classify(answer: Answer, *, hide: Sequence[str] = ()) -> ProviderError | Non
     if status == 429:
         return Unavailable(code, detail, retry_after=answer.retry_after)
     if status in (401, 402, 403):
-        return AccountRejected(code, detail)
+        return AccountRejected(code, detail, payment_required=status == 402)
     if status in (400, 404, 422) and isinstance(answer.data, dict):
         return Rejected(code, detail)
     return Uncertain(f"http_{status}", detail)

@@ -41,13 +41,18 @@ def lock_setup(setup: Setup) -> Setup:
 
 
 def apply_listing(
-    setup: Setup, listed: Iterable[Line], *, adopt: bool, were_blocked: Collection[UUID] = frozenset()
+    setup: Setup,
+    listed: Iterable[Line],
+    *,
+    adopt: bool,
+    first: bool = False,
+    were_blocked: Collection[UUID] = frozenset(),
 ) -> Reading:
     """Bring the lines of `setup`, whose row lock the caller holds, in step with what the provider lists.
 
     - A number we know: its health is noted, and with it whether its account can send; a health that could not be read
-      changes nothing. Only one of `were_blocked`, the lines that were blocked before the provider was asked, can be
-      unblocked by what it answered.
+      changes nothing, but for the `first` listing of an account, where being named is enough to be there. Only one of
+      `were_blocked`, the lines that were blocked before the provider was asked, can be unblocked by what it answered.
     - A new number goes to the line that has been pending longest. With none pending it becomes a further line only when
       `adopt`, and when no number of ours is missing in the list, for then one may have replaced the other; else it is a
       conflict.
@@ -64,7 +69,8 @@ def apply_listing(
     for number in sorted(numbers):
         if number in ours:
             line = ours[number]
-            if numbers[number] is not Health.UNKNOWN and (line.health != Health.BLOCKED or line.pk in were_blocked):
+            told = first or numbers[number] is not Health.UNKNOWN
+            if told and (line.health != Health.BLOCKED or line.pk in were_blocked):
                 reading.changed += note_health(line, numbers[number])
             continue
         waiting: PhoneLine | None = PhoneLine.objects.filter(setup=setup, status=LineStatus.PENDING).first()

@@ -1,29 +1,37 @@
 """A setup's life: created or connected, retried, given credentials, rotated, abandoned, closed."""
 
-import re
 import time
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from provisioning import providers
 from provisioning.duties import take
+from provisioning.fields import UndecryptableSecret
 from provisioning.models import Setup, SetupStatus, new_key
 from provisioning.providers.base import (
     Capability,
     Credentials,
+    Health,
     NewSubaccount,
     ProviderError,
     Subaccount,
     Unavailable,
     Uncertain,
 )
-from provisioning.services.lines import assigned_lines, lock_setup, place_answered, release_lines
+from provisioning.services.inputs import (
+    check_area_code,
+    checked_credentials,
+    checked_texts,
+    known_provider,
+    refuse_taken_id,
+)
+from provisioning.services.lines import assigned_lines, lock_setup, note_health, place_answered, release_lines
 from provisioning.services.upkeep import LINE_CONFLICT, RUNNING, SECRET_OVERLAP, run_setup_duty
 from provisioning.services.upstream import adapter_for, reference_of
 from routing import services as routing
@@ -37,8 +45,6 @@ Caller = User | ApiKey | None
 SETTLING = timedelta(minutes=1)
 """What is left, after the call's own deadline, to write its answer down before the caller is taken for dead."""
 STORE_AGAIN_AFTER_S = (0.2, 1.0, 3.0, 10.0, 20.0)
-_AREA_CODE = re.compile(r"[2-9][0-9]{2}")
-_CREDENTIAL = re.compile(r"[\x21-\x7e]{1,500}")
 
 
 # --- made -------------------------------------------------------------------------------------------------------------
@@ -49,6 +55,7 @@ def create_setup(
     label: str,
     provider: str | None = None,
     area_code: str = "",
+    setup_id: UUID | None = None,
     by: Caller = None,
 ) -> Setup:
     """Have a subaccount with a line created at the provider, and return the setup as far as it has come.
@@ -56,21 +63,29 @@ def create_setup(
     The provider is called once, outside of any transaction (RuntimeError inside one). Its answer decides the status:
     `active` with a number, `pending` without one yet, `failed` when it surely created nothing, `unknown` when it may
     have. Raises Refused when the input is not usable; nothing is stored then.
+
+    `setup_id`: an id of the caller's own for the new setup, so that a request that comes twice makes one subaccount.
+    Refused then: "setup_exists" (409) where the location has that setup already, "invalid_setup_id" where another has.
     """
-    name = _known_provider(provider, Capability.CREATE_SUBACCOUNT)
-    if area_code and not _AREA_CODE.fullmatch(area_code):
-        raise Refused("invalid_area_code", "An area code has three digits, like 415.", field="area_code")
-    texts = _checked_texts(business_name, label)
-    with transaction.atomic(durable=True):
-        setup = Setup.objects.create(
-            location=location,
-            provider=name,
-            area_code=area_code,
-            created_by=by if isinstance(by, User) else None,
-            due_at=Now(),
-            lease_until=Now() + _call_lease(),
-            **texts,
-        )
+    name = known_provider(provider, Capability.CREATE_SUBACCOUNT)
+    check_area_code(area_code)
+    texts = checked_texts(business_name, label)
+    wanted = setup_id or uuid4()
+    try:
+        with transaction.atomic(durable=True):
+            setup = Setup.objects.create(
+                id=wanted,
+                location=location,
+                provider=name,
+                area_code=area_code,
+                created_by=by if isinstance(by, User) else None,
+                due_at=Now(),
+                lease_until=Now() + _call_lease(),
+                **texts,
+            )
+    except IntegrityError:
+        refuse_taken_id(wanted, location)
+        raise
     log.info("setup begun", setup=str(setup.pk), reference=reference_of(setup), by=_name_of(by))
     return _provision(setup)
 
@@ -89,9 +104,9 @@ def connect_setup(
 
     Raises Refused when the input is not usable; RuntimeError inside a transaction.
     """
-    name = _known_provider(provider)
-    texts = _checked_texts(business_name, label)
-    given = _checked_credentials(credentials)
+    name = known_provider(provider)
+    texts = checked_texts(business_name, label)
+    given = checked_credentials(credentials)
     with transaction.atomic(durable=True):
         setup = Setup.objects.create(
             location=location,
@@ -138,12 +153,17 @@ def retry_setup(*, setup: Setup, by: Caller = None) -> Setup:
 def attach_credentials(*, setup: Setup, credentials: Credentials, by: Caller = None) -> Setup:
     """Give the setup the credentials of its subaccount: after a lost answer, or in place of those it has.
 
-    Webhooks are registered and lines read with them at once. Raises Refused: "setup_closed" and "setup_busy" (409), or
+    Webhooks are registered and lines read with them at once. Credentials of another account stop the setup's accounts
+    until their numbers are listed there. Raises Refused: "setup_closed" and "setup_busy" (409), or
     on unusable input; RuntimeError inside a transaction.
     """
-    given = _checked_credentials(credentials)
+    given = checked_credentials(credentials)
     with transaction.atomic(durable=True):
         row = _locked_open(setup)
+        if not _is_same_account(row, given):
+            # Whether that account has these numbers at all is not known before its lines are read.
+            for line in assigned_lines(row):
+                note_health(line, Health.OFFLINE)
         take(
             Setup.objects.filter(pk=row.pk),
             lease=settings.HUB_LEASE,
@@ -161,6 +181,14 @@ def attach_credentials(*, setup: Setup, credentials: Credentials, by: Caller = N
         routing.update_connection(account_ids=accounts, credentials_rejected=False)
     log.info("credentials attached", setup=str(setup.pk), by=_name_of(by))
     return _look_after(setup)
+
+
+def _is_same_account(row: Setup, given: Credentials) -> bool:
+    """Whether the credentials are of the account that the setup has; not so when that cannot be told."""
+    try:
+        return row.credentials_key_id is not None and row.credentials_key_id.reveal() == given.key_id
+    except UndecryptableSecret:
+        return False
 
 
 def _provision(setup: Setup) -> Setup:
@@ -332,40 +360,6 @@ def _locked_open(setup: Setup) -> Setup:
     if row.status == SetupStatus.PROVISIONING:
         raise Refused("setup_busy", "The provider is being called for this setup; wait for the answer.", status=409)
     return row
-
-
-def _known_provider(given: str | None, needed: Capability = Capability.NONE) -> str:
-    name = given or settings.HUB_PROVIDER
-    try:
-        adapter = providers.get_adapter(name)
-    except providers.UnknownProvider:
-        raise Refused("unknown_provider", "The hub knows no provider of that name.", field="provider") from None
-    if needed not in adapter.capabilities:
-        raise Refused(
-            "provider_cannot_create",
-            f"{adapter.label} cannot create subaccounts; connect one that exists.",
-            status=422,
-            field="provider",
-        )
-    return name
-
-
-def _checked_texts(business_name: str, label: str) -> dict[str, str]:
-    texts = {"business_name": " ".join(business_name.split()), "label": " ".join(label.split())}
-    for name, text in texts.items():
-        longest = getattr(Setup._meta.get_field(name), "max_length", 0)
-        if not 0 < len(text) <= longest or not text.isprintable():
-            raise Refused(f"invalid_{name}", f"It has 1 to {longest} characters.", field=name)
-    return texts
-
-
-def _checked_credentials(credentials: Credentials) -> Credentials:
-    given = Credentials(key_id=credentials.key_id.strip(), secret=credentials.secret.strip())
-    for name, text in (("key_id", given.key_id), ("secret", given.secret)):
-        # They travel in HTTP headers.
-        if not _CREDENTIAL.fullmatch(text):
-            raise Refused(f"invalid_{name}", "It has 1 to 500 plain characters without spaces.", field=name)
-    return given
 
 
 def _call_lease() -> timedelta:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from provisioning.duties import finish, wake
 from provisioning.fields import UndecryptableSecret
-from provisioning.models import EventOutcome, LineStatus, PhoneLine, ProviderEvent, Setup, SetupStatus
+from provisioning.models import PENDING_LONG, EventOutcome, LineStatus, PhoneLine, ProviderEvent, Setup, SetupStatus
 from provisioning.providers.base import AccountRejected, Health, LineHint, ProviderError, Unavailable
 from provisioning.services.lines import (
     Reading,
@@ -42,13 +42,12 @@ SECRET_OVERLAP = timedelta(hours=24)
 
 FIRST_RETRY = timedelta(seconds=30)
 LAST_RETRY = timedelta(hours=1)
-# A line that has been pending for a day is not a matter of minutes any more.
-PATIENCE = timedelta(days=1)
 LATE_POLLS = 20
 # Whether credentials work again, or a blocked line is back: asked less often, for a person has to do something first.
 TROUBLE_POLLS = 5
 
 LINE_CONFLICT, NOT_REGISTERED, CREDENTIALS_REJECTED = "line_conflict", "webhooks_not_registered", "credentials_rejected"
+PAYMENT_REQUIRED = "payment_required"
 
 _rng = random.SystemRandom()
 
@@ -88,7 +87,7 @@ def next_due(setup: Setup, trouble: ProviderError | None = None) -> timedelta | 
     lines = PhoneLine.objects.filter(setup=row)
     oldest = lines.filter(status=LineStatus.PENDING).first()
     if oldest is not None:
-        late = timezone.now() - oldest.requested_at > PATIENCE
+        late = timezone.now() - oldest.requested_at > PENDING_LONG
         waits.append(poll * LATE_POLLS if late else poll)
     down = set(lines.filter(status=LineStatus.ASSIGNED).values_list("health", flat=True))
     if Health.OFFLINE in down:
@@ -200,7 +199,8 @@ def _read(setup: Setup, *, adopt: bool = False) -> Reading:
         if row.status not in RUNNING or row.credentials_set_at != setup.credentials_set_at:
             # It was closed, or another account was attached, while we asked.
             return Reading()
-        reading = apply_listing(row, listed, adopt=adopt or row.lines_read_at is None, were_blocked=blocked)
+        first = row.lines_read_at is None
+        reading = apply_listing(row, listed, adopt=adopt or first, first=first, were_blocked=blocked)
         if not PhoneLine.objects.filter(setup=row).exclude(status=LineStatus.RELEASED).exists():
             add_pending_line(row)
         Setup.objects.filter(pk=row.pk).update(lines_read_at=Now())
@@ -293,13 +293,16 @@ def note_line_blocked(*, account: Account) -> None:
 
 
 # --- troubles ---------------------------------------------------------------------------------------------------------
-def note_credentials_rejected(*, setup: Setup) -> None:
-    """The provider refused the credentials `setup` was loaded with: every account of it stops.
+def note_credentials_rejected(*, setup: Setup, payment_required: bool = False) -> None:
+    """The provider refused the credentials `setup` was loaded with, or wants to be paid: every account of it stops.
 
     That ends when new ones are attached, or when the same ones work again (the account was paid), which is looked for
     by itself now and then.
     """
-    if _stop_accounts(setup, "The provider refuses the credentials, or the account there is suspended."):
+    detail = "The provider refuses the credentials, or the account there is suspended."
+    if payment_required:
+        detail = "The account has to be paid at the provider; sending goes on by itself once it is."
+    if _stop_accounts(setup, detail, payment_required=payment_required):
         _come_back(setup)
 
 
@@ -307,17 +310,17 @@ def _note_rejection(setup: Setup, error: ProviderError) -> bool:
     """Whether the error is one of the credentials; if so it is noted."""
     if not isinstance(error, AccountRejected) or error.line_blocked:
         return False
-    _stop_accounts(setup, error.detail)
+    _stop_accounts(setup, error.detail, payment_required=error.payment_required)
     return True
 
 
-def _stop_accounts(setup: Setup, detail: str) -> bool:
+def _stop_accounts(setup: Setup, detail: str, *, payment_required: bool) -> bool:
     with transaction.atomic():
         row = lock_setup(setup)
         if row.credentials_set_at != setup.credentials_set_at or row.status == SetupStatus.CLOSED:
             return False
         Setup.objects.filter(pk=row.pk, credentials_rejected_at=None).update(credentials_rejected_at=Now())
-        _note_problem(row, CREDENTIALS_REJECTED, detail)
+        _note_problem(row, PAYMENT_REQUIRED if payment_required else CREDENTIALS_REJECTED, detail)
         routing.update_connection(account_ids=_account_ids(row), credentials_rejected=True)
     log.warning("credentials rejected", setup=str(setup.pk))
     return True
@@ -327,7 +330,7 @@ def _clear_rejection(row: Setup) -> None:
     if row.credentials_rejected_at is None:
         return
     Setup.objects.filter(pk=row.pk).update(credentials_rejected_at=None)
-    _clear_problem(row, CREDENTIALS_REJECTED)
+    _clear_problem(row, CREDENTIALS_REJECTED, PAYMENT_REQUIRED)
     routing.update_connection(account_ids=_account_ids(row), credentials_rejected=False)
 
 
@@ -339,8 +342,8 @@ def _note_problem(setup: Setup, code: str, detail: str) -> None:
     Setup.objects.filter(pk=setup.pk).update(problem_code=code, problem=detail)
 
 
-def _clear_problem(setup: Setup, code: str) -> None:
-    Setup.objects.filter(pk=setup.pk, problem_code=code).update(problem_code="", problem="")
+def _clear_problem(setup: Setup, *codes: str) -> None:
+    Setup.objects.filter(pk=setup.pk, problem_code__in=codes).update(problem_code="", problem="")
 
 
 def _come_back(setup: Setup) -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 import zoneinfo
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol, Self, TypeVar
@@ -135,6 +135,20 @@ class User(AbstractUser):
     """A person who signs in. Superusers are operators of the whole hub; everybody else is a member of locations."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # One more, and every session of the user is over.
+    session_epoch = models.PositiveIntegerField(default=0, editable=False)
+
+    def get_session_auth_hash(self) -> str:
+        """What a session must hold to go on: it changes with the password and with `session_epoch`."""
+        return self._of_this_epoch(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """As the former signing keys would have it."""
+        for former in super().get_session_auth_fallback_hash():
+            yield self._of_this_epoch(former)
+
+    def _of_this_epoch(self, digest: str) -> str:
+        return f"{digest}.{self.session_epoch}" if self.session_epoch else digest
 
     @cached_property
     def roles(self) -> dict[uuid.UUID, "Role"]:
@@ -161,6 +175,15 @@ class User(AbstractUser):
     def location_ids(self) -> Collection[uuid.UUID] | None:
         """The locations this user may see; None (all) for operators."""
         return None if self.is_superuser else self.roles.keys()
+
+    @property
+    def must_have_second_factor(self) -> bool:
+        """Whether one of the user's locations asks a second factor of them."""
+        return any(
+            membership.location.second_factor == SecondFactorPolicy.EVERYBODY
+            or (membership.location.second_factor == SecondFactorPolicy.ADMINS and membership.role == Role.ADMIN)
+            for membership in self._memberships
+        )
 
     def may(self, least: "Role", location_id: uuid.UUID) -> bool:
         """Whether the user's role in the location is at least `least`; operators may everything."""
@@ -242,6 +265,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=120)
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -1,5 +1,7 @@
 """Two locations with one of everything, and an operator."""
 
+import logging
+
 import pytest
 
 from provisioning import providers
@@ -33,3 +35,10 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
     fake = FakeProvider()
     monkeypatch.setattr(providers, "get_adapter", lambda name: fake)
     return fake
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that make thousands of requests: a line for each is worth nothing."""
+    for name in ("hub.request", "django.request"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)

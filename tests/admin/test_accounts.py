@@ -38,7 +38,8 @@ def test_the_list_says_index_number_connection_and_default(client: Client, ours:
     assert f'title="{number}">({number[2:5]}) {number[5:8]}-{number[8:]}<' in page
     for words in ("can send", "line blocked", "credentials rejected", "disabled", "line pending"):
         assert f">{words}</span>" in page, words
-    assert page.count("★") == 1
+    assert page.count('class="hub-default"') == 1
+    assert 'data-copy="{IM#1}"' in page
 
 
 def test_the_button_makes_it_the_default(client: Client, ours: World) -> None:
@@ -73,7 +74,10 @@ def test_a_retired_account_is_not_made_the_default(client: Client, ours: World) 
 
 def test_actions_switch_several(client: Client, ours: World) -> None:
     second = make_account(ours.location)
-    act(client, "disable", ours.account, second)
+    data = {"action": "disable", "_selected_action": [str(ours.account.pk), str(second.pk)]}
+    weighed = client.post(url("account"), data)
+    assert Account.objects.filter(location=ours.location, is_enabled=True).count() == 2
+    client.post(weighed["Location"])
     assert not Account.objects.filter(location=ours.location, is_enabled=True).exists()
     act(client, "enable", second)
     assert Account.objects.get(location=ours.location, is_enabled=True) == second
@@ -82,9 +86,12 @@ def test_actions_switch_several(client: Client, ours: World) -> None:
 
 def test_retiring_asks_first_and_leaves_the_location_without_a_default(client: Client, ours: World) -> None:
     door = operation("account", ours.account.pk, "retire")
-    assert "for ever" in client.get(door).content.decode()
+    page = client.get(door, follow=True)
+    assert "for ever" in page.content.decode()
+    assert "Clinic ours would have none" in page.content.decode()
+    weighed = client.post(door)  # a contact is affected: even so it asks
     assert default_of(ours) == ours.account.pk
-    client.post(door)
+    client.post(weighed["Location"])
     assert default_of(ours) is None
     ours.account.refresh_from_db()
     assert ours.account.retired_at is not None

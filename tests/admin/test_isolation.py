@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from messaging.models import Message
-from routing.models import Account, ApiKey, AuditEntry, Contact, Location, Membership, Role, User
+from routing.models import Account, ApiKey, AuditEntry, Contact, Invitation, Location, Membership, Role, User
 from tests.admin.world import MODELS, World, operation, sign_in, url
 from tests.factories import make_member, make_user
 
@@ -75,7 +75,7 @@ def test_their_rows_are_answered_as_absent_ones(client: Client, theirs: World) -
 
 def test_operations_on_their_rows_are_not_there(client: Client, theirs: World) -> None:
     before = _state(theirs)
-    for model in ("account", "contact", "setup", "message", "apikey"):
+    for model in ("account", "contact", "setup", "message", "apikey", "invitation", "membership"):
         model_admin: Any = admin.site.get_model_admin(_model(MODELS[model], model))
         for item in model_admin.operations:
             door = operation(model, theirs.rows[model], item.name)
@@ -303,5 +303,6 @@ def _state(world: World) -> list[Any]:
         list(Message.objects.filter(location=location).values("id", "status")),
         list(Membership.objects.filter(location=location).values()),
         list(ApiKey.objects.filter(location=location).values()),
+        list(Invitation.objects.filter(location=location).values()),
         list(location.setups.values("id", "status", "webhook_key", "credentials_set_at")),
     ]

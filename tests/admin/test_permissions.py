@@ -9,13 +9,13 @@ from tests.factories import make_account, make_user
 
 ALL = frozenset(MODELS)
 NONE: frozenset[str] = frozenset()
-SEEN = ALL - {"user", "apikey"}
+SEEN = ALL - {"user", "apikey", "invitation"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
-    "operator": (ALL, {"location", "membership", "user", "apikey", "contact", "setup"},
-                 ALL - {"apikey", "providerevent", "message"}, {"membership"}),
-    "admin": (ALL - {"user"}, {"apikey", "contact", "setup"}, {"location", "membership", "account", "contact", "setup"},
-              {"membership"}),
+    "operator": (ALL, {"location", "membership", "user", "apikey", "invitation", "contact", "setup"},
+                 ALL - {"apikey", "invitation", "providerevent", "message", "thread"}, {"membership"}),
+    "admin": (ALL - {"user"}, {"apikey", "invitation", "contact", "setup"},
+              {"location", "membership", "account", "contact", "setup"}, {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),
     "viewer": (SEEN, NONE, NONE, NONE),
     "stranger": (NONE, NONE, NONE, NONE),
@@ -94,6 +94,7 @@ OPERATIONS = [
     ("contact", "opt-out", {"operator", "admin", "agent"}),
     ("message", "cancel", {"operator", "admin", "agent"}),
     ("apikey", "revoke", {"operator", "admin"}),
+    ("invitation", "withdraw", {"operator", "admin"}),
     ("setup", "refresh", {"operator", "admin"}),
     ("setup", "rotate-webhook-secret", {"operator", "admin"}),
     ("setup", "close", {"operator", "admin"}),
@@ -160,7 +161,9 @@ def test_a_role_in_one_location_is_none_in_another(ours: World, theirs: World) -
     assert (ours.message.status, theirs.message.status) == ("queued", "cancelled")
 
     both = [str(ours.account.pk), str(theirs.account.pk)]
-    client.post(url("account"), {"action": "disable", "_selected_action": both})
+    answer = client.post(url("account"), {"action": "disable", "_selected_action": both})
+    assert str(ours.account.pk) not in answer["Location"]
+    client.post(answer["Location"])  # the page that says whom it touches
     ours.account.refresh_from_db()
     theirs.account.refresh_from_db()
     assert ours.account.is_enabled

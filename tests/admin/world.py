@@ -11,7 +11,8 @@ from django.utils import timezone
 from messaging.models import Message
 from messaging.services import NewMessage, send
 from provisioning.models import EventOutcome, PhoneLine, ProviderEvent, Setup
-from routing.models import Account, ApiKey, Contact, Location, Membership, Role, Tag, User
+from routing.invitations import create_invitation
+from routing.models import Account, ApiKey, Contact, Invitation, Location, Membership, Role, Tag, User
 from tests.factories import (
     make_account,
     make_api_key,
@@ -26,12 +27,14 @@ MODELS = {
     "location": "routing",
     "membership": "routing",
     "user": "routing",
+    "invitation": "routing",
     "apikey": "routing",
     "account": "routing",
     "contact": "routing",
     "setup": "provisioning",
     "providerevent": "provisioning",
     "message": "messaging",
+    "thread": "messaging",
 }
 
 
@@ -78,6 +81,7 @@ class World:
     contact: Contact
     tag: Tag
     api_key: ApiKey
+    invitation: Invitation
     event: ProviderEvent
     message: Message
 
@@ -93,11 +97,13 @@ class World:
             "membership": self.membership(self.agent).pk,
             "user": self.agent.pk,
             "apikey": self.api_key.pk,
+            "invitation": self.invitation.pk,
             "account": self.account.pk,
             "contact": self.contact.pk,
             "setup": self.setup.pk,
             "providerevent": self.event.pk,
             "message": self.message.pk,
+            "thread": self.contact.pk,
         }
 
 
@@ -126,6 +132,7 @@ def make_world(mark: str) -> World:
         contact=contact,
         tag=Tag.objects.get(location=location),
         api_key=make_api_key(location, name=f"Key {mark}")[0],
+        invitation=create_invitation(location=location, name=f"Guest {mark}", role=Role.AGENT, by=admin)[0],
         event=event,
         message=message,
     )

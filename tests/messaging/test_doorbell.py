@@ -109,4 +109,4 @@ def test_a_bell_that_the_database_lacks_is_refused_at_start(settings: Any, monke
         monkeypatch.setattr(checks, "connection", SimpleNamespace(vendor=vendor))
         assert bool(checks.doorbell_is_there(None)) is not well, name
     settings.HUB_DOORBELL = "gong"
-    assert [finding.id for finding in checks.doorbell_is_there(None)] == ["hub.E004"]
+    assert [finding.id for finding in checks.doorbell_is_there(None)] == ["hub.E006"]

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from provisioning.models import EventOutcome, ProviderEvent, Setup
-from provisioning.providers.base import AccountRejected, Health, LineHint, Unavailable
+from provisioning.providers.base import AccountRejected, Credentials, Health, LineHint, Unavailable
 from provisioning.services import (
     apply_line_hint,
     attach_credentials,
@@ -252,3 +252,40 @@ def test_a_person_s_reading_clears_a_refusal(clinic, provider: FakeProvider):
     provider.offers(clinic.account.phone_number)
     assert read_lines(setup=clinic.setup).credentials_rejected_at is None
     assert blockers(clinic) == ()
+
+
+def test_credentials_of_another_subaccount_stop_the_accounts_before_anything_is_read(clinic, provider: FakeProvider):
+    provider.lines = provider.registering = Unavailable("down", "Not now.")
+    attach_credentials(setup=clinic.setup, credentials=CREDENTIALS)
+    assert blockers(clinic) == ("disconnected",)
+
+
+@pytest.mark.parametrize("health", [Health.ONLINE, Health.UNKNOWN])
+def test_numbers_that_the_other_subaccount_lists_go_on(clinic, provider: FakeProvider, health: Health):
+    provider.offers(clinic.account.phone_number, health=health)
+    attach_credentials(setup=clinic.setup, credentials=CREDENTIALS)
+    assert blockers(clinic) == ()
+
+
+def test_a_number_that_the_other_subaccount_does_not_list_stays_stopped(clinic, provider: FakeProvider):
+    provider.offers("+15558889998")
+    attach_credentials(setup=clinic.setup, credentials=CREDENTIALS)
+    assert blockers(clinic) == ("disconnected",)
+
+
+def test_a_new_secret_of_the_same_subaccount_stops_nothing(clinic, provider: FakeProvider):
+    key_id = Setup.objects.get(pk=clinic.setup.pk).credentials_key_id.reveal()
+    provider.lines = Unavailable("down", "Not now.")
+    attach_credentials(setup=clinic.setup, credentials=Credentials(key_id=key_id, secret="new"))
+    assert blockers(clinic) == ()
+
+
+def test_an_account_that_has_to_be_paid_is_told_as_that_and_goes_on_once_it_is(clinic, provider: FakeProvider):
+    note_credentials_rejected(setup=clinic.setup, payment_required=True)
+    assert "paid" in Setup.objects.get(pk=clinic.setup.pk).problem
+    provider.lines = AccountRejected("http_402", "Payment required.", payment_required=True)
+    setup = look_again(clinic.setup)
+    assert (setup.problem_code, blockers(clinic)) == ("payment_required", ("credentials_rejected",))
+    provider.offers(clinic.account.phone_number)
+    setup = look_again(clinic.setup)
+    assert (setup.problem_code, blockers(clinic)) == ("", ())
