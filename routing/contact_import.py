@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from routing import audit, services
@@ -83,6 +83,18 @@ def _write(location: Location, drafts: Sequence[Draft], by: User) -> None:
             source=ConsentSource.IMPORT,
             by=by,
         )
+    _plan_anew()
+
+
+def _plan_anew() -> None:
+    """Let PostgreSQL forget its plans before the commit checks each new row's keys.
+
+    A connection keeps those plans for its life; where they were made while the tables were small they read a whole table
+    for each row, and 10,000 rows took 95 s instead of 5.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("DISCARD PLANS")
 
 
 def _stored(location: Location, drafts: Sequence[Draft]) -> dict[str, UUID]:

@@ -14,6 +14,7 @@ from messaging.models import IdempotencyKey, TypingNotice
 from provisioning import services as provisioning
 from provisioning.duties import claim_due
 from provisioning.models import Setup
+from routing import contact_staging
 
 KEYS_KEPT = timedelta(days=7)
 
@@ -50,3 +51,4 @@ def housekeeping() -> None:
     """Forget what is kept for a while only."""
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
     TypingNotice.objects.filter(until__lt=timezone.now()).delete()
+    contact_staging.sweep()
