@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint pictures lock clean
+.PHONY: help demo test lint bench pictures lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev ## format, lint, types, import directions, migrations, deploy
 	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
 	$(BIN)/python -m django check --settings tests.settings
 	.ci/check-deploy $(BIN)/python
+
+bench: $(VENV)/.dev ## what the admin's pages cost at a million messages; ARGS="--quick --plans"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 pictures: $(VENV)/.dev ## the README's pictures, from a demo of its own; wants Debian's chromium
 	$(BIN)/python -m docs.make_pictures

@@ -65,7 +65,7 @@ class HubAdminSite(admin.AdminSite):
         from imessage_hub.home import home
 
         context = {**self.each_context(request), "title": self.index_title, **home(request), **(extra_context or {})}
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return TemplateResponse(request, "admin/index.html", context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:

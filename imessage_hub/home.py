@@ -23,12 +23,7 @@ from routing.selection import Rule
 OFFERED = 20
 """So many locations stand in the picker; a search finds the others."""
 
-ON_THEIR_WAY = (
-    MessageStatus.SCHEDULED,
-    MessageStatus.QUEUED,
-    MessageStatus.SENDING,
-    MessageStatus.UNCERTAIN,
-)
+ON_THEIR_WAY = (MessageStatus.SCHEDULED, MessageStatus.QUEUED, MessageStatus.SENDING)
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ def _messages(location: Location, **query: Any) -> str:
 
 
 def _links(location: Location) -> Mapping[str, str]:
-    here = {"location__id__exact": location.pk}
+    here: dict[str, Any] = {"location__id__exact": location.pk}
     return {
         "messages": _messages(location),
         "received": _messages(location, direction__exact="inbound"),

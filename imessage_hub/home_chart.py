@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from messaging.statistics import Volume
 
@@ -93,11 +92,10 @@ def _tall(number: int, top: int) -> int:
 
 def _round_up(number: int) -> int:
     """The next of 2, 4, 10, 20, 40, 100 …, which halve well."""
-    for power in count():
-        for step in (2, 4, 10):
-            if number <= step * 10**power:
-                return step * 10**power
-    raise AssertionError("unreachable")
+    power = 1
+    while number > 10 * power:
+        power *= 10
+    return next(step * power for step in (2, 4, 10) if number <= step * power)
 
 
 def _words(volume: Volume) -> str:

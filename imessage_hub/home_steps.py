@@ -59,7 +59,8 @@ def _any(rows: QuerySet[Any]) -> Exists:
 
 
 def _steps(location: Location, facts: Mapping[str, Any]) -> list[tuple[Role, Step]]:
-    here, chosen = {"location": location.pk}, {"location__id__exact": location.pk}
+    here: dict[str, Any] = {"location": location.pk}
+    chosen: dict[str, Any] = {"location__id__exact": location.pk}
     return [
         (
             Role.ADMIN,

@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.urls import reverse
 
-from messaging.admin_counts import unread_count
+from messaging.admin_counts import uncertain_count, unread_count
 from routing.models import User
 
 
@@ -30,6 +30,14 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("messaging.thread", "messages-square", "Conversations", count=unread_count, words="unread"),
             Place("messaging.message", "send", "Messages"),
+            Place(
+                "messaging.message",
+                "circle-help",
+                "Desk",
+                view="messaging_message_desk",
+                count=uncertain_count,
+                words="to decide",
+            ),
             Place("routing.contact", "users", "Contacts"),
         ),
     ),

@@ -140,6 +140,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "admin:login"
 
 # --- signing in: imessage_hub/sign_in/ --------------------------------------------------------------------------------
 # Sessions end when nothing was done for this long, and after SESSION_COOKIE_AGE whatever was done.

@@ -2,5 +2,6 @@
 
 from messaging import account_admin
 from messaging.message_admin import MessageAdmin
+from messaging.thread_admin import ThreadAdmin
 
-__all__ = ["MessageAdmin", "account_admin"]
+__all__ = ["MessageAdmin", "ThreadAdmin", "account_admin"]

@@ -1,6 +1,5 @@
 """The admin of messages: to read, to understand why a number was chosen, and to cancel what has not left."""
 
-import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -9,40 +8,27 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from messaging import services
-from messaging.attachment_pages import AttachmentPages, attachment_row
-from messaging.message_words import SHORT_RULES, STATUS_TONES, told
+from messaging.attachment_pages import AttachmentPages
+from messaging.desk_admin import DESK_OPERATIONS, DeskPages
+from messaging.message_filters import DayFilter, MessageChangeList, RuleFilter, StatusFilter, SwitchFilter
+from messaging.message_page import page_of, title_of
+from messaging.message_words import SHORT_RULES, account_token, status_badge
 from messaging.models import Direction, DispatchState, Message, MessageStatus
-from routing.admin_lists import ChoiceFilter, CursorChangeList
-from routing.admin_look import WARN, badge, moment, phone
-from routing.admin_operations import Operation, OperationsAdmin
+from routing.admin_look import icon, moment, phone
+from routing.admin_operations import Operation
 from routing.errors import Refused
 from routing.models import Contact, Role, User
 from routing.scoped_admin import MAX_SEARCH_LENGTH, ReadOnlyAdmin, ScopedRelatedFilter, may, user_of
 from routing.selection import Rule
 
 MAX_FOUND_CONTACTS = 200
+EXCERPT_LENGTH = 90
 _NUMBER = re.compile(r"[0-9+().\-/ ]*[0-9][0-9+().\-/ ]*")
-
-
-class StatusFilter(ChoiceFilter):
-    """By what people see; one index has this order."""
-
-    title = "status"
-    parameter_name = "status"
-    answers = tuple((status.value, str(status.label)) for status in MessageStatus)
-
-
-class RuleFilter(ChoiceFilter):
-    """By the rule that chose the number."""
-
-    title = "rule"
-    parameter_name = "rule"
-    answers = tuple((rule.value, words) for rule, words in SHORT_RULES.items())
 
 
 def _cancel(user: User, message: Message, data: dict[str, Any]) -> str:
@@ -56,22 +42,25 @@ def _waits(message: Message) -> bool:
 
 
 @admin.register(Message)
-class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
+class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
     """Messages, newest first. Workers move them, so nothing here is a form."""
 
-    list_display = ("when", "direction", "contact", "from_account", "rule_words", "state", "excerpt", "location")
-    list_select_related = ("contact", "account", "location")
+    list_display = ("when", "who", "excerpt", "from_account", "rule_words", "state", "location")
     list_filter = (
         StatusFilter,
+        DayFilter,
         "direction",
-        RuleFilter,
-        "number_switch",
-        ("location", ScopedRelatedFilter),
         ("account", ScopedRelatedFilter),
+        RuleFilter,
+        SwitchFilter,
+        ("location", ScopedRelatedFilter),
     )
     lookups = frozenset(
         {
             "status",
+            "date",
+            "from",
+            "to",
             "direction__exact",
             "rule",
             "number_switch__exact",
@@ -82,24 +71,18 @@ class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
         }
     )
     search_fields = ("id",)
-    search_help_text = "The contact's name or number, or an id of ours or the provider's"
+    search_help_text = "Contact, number or id"
+    list_words = "Everything that was sent and received, newest first."
+    empty_words = "Messages show up here as soon as one is sent or comes in."
     ordering = ("-position",)
     sortable_by = ()
     list_per_page = 50
     actions = ("cancel",)
-    fieldsets = (
-        (None, {"fields": ("direction", "contact", "account", "location", "state", "problem")}),
-        ("Message", {"fields": ("content", "media_list")}),
-        ("Why this number", {"fields": ("decision",)}),
-        ("What happened", {"fields": ("attempt_list", "event_list")}),
-        (
-            "Times",
-            {"fields": ("created", "scheduled", "accepted", "sent", "delivered", "read", "failed", "expires")},
-        ),
-        ("More", {"fields": ("id", "provider_id", "service", "send_style", "extra"), "classes": ("collapse",)}),
-    )
-    readonly_fields = tuple(name for _, options in fieldsets for name in options["fields"])  # type: ignore[misc]
+    fieldsets = ((None, {"fields": ()}),)
+    change_form_template = "admin/messaging/message/page.html"
+    change_list_template = "admin/messaging/message/list.html"
     operations = (
+        *DESK_OPERATIONS,
         Operation(
             name="cancel",
             label="Cancel message",
@@ -111,9 +94,13 @@ class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
         ),
     )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CursorChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageChangeList]:
         """Never counted."""
-        return CursorChangeList
+        return MessageChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With all that list and page name."""
+        return super().get_queryset(request).select_related("contact", "account", "location")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -129,6 +116,16 @@ class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
         with suppress(ValueError):
             found |= Q(pk=UUID(term))
         return queryset.filter(found), False
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The message as a page of its own."""
+        message = context.get("original")
+        if message is not None:
+            context["page"] = page_of(message)
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if message is not None:
+            response.context_data["title"] = title_of(message)
+        return response
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         """Whether the user may cancel anywhere; each message is asked for again."""
@@ -161,15 +158,28 @@ class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
     @admin.display(description="when")
     def when(self, message: Message) -> str:
         """When it was accepted or came in."""
-        return moment(message.created_at)
+        return moment(message.created_at, message.location)
+
+    @admin.display(description="contact")
+    def who(self, message: Message) -> SafeString:
+        """Which way it went, and with whom."""
+        outbound = message.direction == Direction.OUTBOUND
+        name = message.contact.name
+        return format_html(
+            '<span class="msg-who"><span class="msg-way msg-way-{}" title="{}">{}'
+            '<span class="visually-hidden">{}</span></span><span>{}</span>{}</span>',
+            message.direction,
+            "sent" if outbound else "received",
+            icon("arrow-up-right" if outbound else "arrow-down-left"),
+            "to" if outbound else "from",
+            name or phone(message.contact_number),
+            format_html('<span class="quiet">{}</span>', phone(message.contact_number)) if name else "",
+        )
 
     @admin.display(description="account")
     def from_account(self, message: Message) -> str:
-        """Index and label; the number in the tooltip."""
-        account = message.account
-        if account is None:
-            return "–"
-        return format_html('<span title="{}">{} · {}</span>', account.phone_number, account.index, account.label)
+        """As people type it, and its label; the number in the tooltip."""
+        return account_token(message.account)
 
     @admin.display(description="rule")
     def rule_words(self, message: Message) -> str:
@@ -177,121 +187,21 @@ class MessageAdmin(AttachmentPages, OperationsAdmin, ReadOnlyAdmin):
         return SHORT_RULES[Rule(message.rule)] if message.rule else "–"
 
     @admin.display(description="status")
-    def state(self, message: Message) -> str:
-        """The status, and whether what the provider said contradicts itself."""
-        status = MessageStatus(message.status)
-        pill = badge(status.label, STATUS_TONES[status])
-        return format_html("{} {}", pill, badge("contradicted", WARN)) if message.conflict else pill
+    def state(self, message: Message) -> SafeString:
+        """The status; when it is due, or why it failed, below."""
+        pill = status_badge(message)
+        if message.status == MessageStatus.SCHEDULED and message.scheduled_at:
+            return format_html(
+                '{}<span class="msg-note">for {}</span>', pill, moment(message.scheduled_at, message.location)
+            )
+        if message.status == MessageStatus.FAILED:
+            why = message.detail or message.failed_code or message.code
+            return format_html(
+                '{}<span class="msg-note" title="{}">{}</span>', pill, why, Truncator(why).chars(EXCERPT_LENGTH)
+            )
+        return pill
 
     @admin.display(description="text")
     def excerpt(self, message: Message) -> str:
         """The beginning of the text."""
-        return Truncator(message.text).chars(60) or "–"
-
-    # --- page ---------------------------------------------------------------------------------------------------------
-
-    @admin.display(description="text")
-    def content(self, message: Message) -> str:
-        """The whole text, with its line breaks."""
-        return format_html('<div class="hub-text hub-text-{}">{}</div>', message.direction, message.text or "–")
-
-    @admin.display(description="problem")
-    def problem(self, message: Message) -> str:
-        """Why it failed, or what happened at the last try."""
-        code = message.failed_code or message.code
-        if not code and not message.detail:
-            return "–"
-        return format_html('<span class="hub-problem">{}</span> <code>{}</code>', message.detail, code)
-
-    @admin.display(description="attachments")
-    def media_list(self, message: Message) -> str:
-        """Pictures, files and links."""
-        rows = [attachment_row(message, attachment) for attachment in message.attachments.order_by("order")]
-        return render_to_string("admin/messaging/message/attachments.html", {"rows": rows}) if rows else "–"
-
-    @admin.display(description="decision")
-    def decision(self, message: Message) -> str:
-        """The stored decision, told."""
-        if not message.trace:
-            return "The contact wrote; nothing had to be chosen." if message.direction == Direction.INBOUND else "–"
-        trace: dict[str, Any] = message.trace
-        context = {
-            "sentence": trace.get("sentence", ""),
-            "code": trace.get("code") or "",
-            "failed": trace.get("decision") != "selected",
-            "steps": [told(step) for step in trace.get("steps", [])],
-            "warnings": trace.get("warnings", []),
-        }
-        return render_to_string("admin/messaging/message/trace.html", context)
-
-    @admin.display(description="attempts")
-    def attempt_list(self, message: Message) -> str:
-        """Each try to hand it to the provider."""
-        rows = [
-            {
-                "at": moment(attempt.started_at),
-                "ended": moment(attempt.ended_at),
-                "outcome": attempt.outcome or "not known",
-                "account": phone(attempt.account.phone_number),
-                "detail": attempt.detail,
-                "code": attempt.code,
-            }
-            for attempt in message.attempts.select_related("account")
-        ]
-        return render_to_string("admin/messaging/message/attempts.html", {"rows": rows}) if rows else "none"
-
-    @admin.display(description="events")
-    def event_list(self, message: Message) -> str:
-        """What became known of it, in order."""
-        rows = [
-            {"at": moment(event.at), "what": event.get_kind_display(), "detail": event.detail, "code": event.code}
-            for event in message.events.all()
-        ]
-        return render_to_string("admin/messaging/message/events.html", {"rows": rows}) if rows else "none"
-
-    @admin.display(description="created")
-    def created(self, message: Message) -> str:
-        """When it was stored."""
-        return moment(message.created_at)
-
-    @admin.display(description="scheduled for")
-    def scheduled(self, message: Message) -> str:
-        """When it is to be sent."""
-        return moment(message.scheduled_at)
-
-    @admin.display(description="accepted by the provider")
-    def accepted(self, message: Message) -> str:
-        """When the provider took it."""
-        return moment(message.accepted_at)
-
-    @admin.display(description="sent")
-    def sent(self, message: Message) -> str:
-        """The provider's word."""
-        return moment(message.sent_at)
-
-    @admin.display(description="delivered")
-    def delivered(self, message: Message) -> str:
-        """The provider's word."""
-        return moment(message.delivered_at)
-
-    @admin.display(description="read")
-    def read(self, message: Message) -> str:
-        """The provider's word."""
-        return moment(message.read_at)
-
-    @admin.display(description="failed")
-    def failed(self, message: Message) -> str:
-        """The provider's word."""
-        return moment(message.failed_at)
-
-    @admin.display(description="expires")
-    def expires(self, message: Message) -> str:
-        """After this it is not sent any more."""
-        return moment(message.expires_at)
-
-    @admin.display(description="metadata")
-    def extra(self, message: Message) -> str:
-        """What the client wanted kept with it."""
-        if not message.metadata:
-            return "–"
-        return format_html('<pre class="hub-body">{}</pre>', json.dumps(message.metadata, indent=2, ensure_ascii=False))
+        return Truncator(message.text).chars(EXCERPT_LENGTH) or "–"

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from messaging.models import MessageStatus
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from messaging.models import EventKind, Message, MessageStatus
 from routing.admin import BLOCKER_WORDS
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN, badge
+from routing.models import Account
 from routing.selection import Outcome, Rule
 
 STATUS_TONES = {
@@ -43,6 +47,43 @@ OUTCOME_WORDS = {
     Outcome.UNAVAILABLE: ("cannot send", WARN),
     Outcome.NOT_REACHED: ("not reached", QUIET),
 }
+
+ATTEMPT_WORDS = {
+    "": ("how it ended is not known", WARN),
+    "accepted": ("accepted", GOOD),
+    "rejected": ("rejected", BAD),
+    "account_rejected": ("account refused", BAD),
+    "not_sent": ("surely not sent", QUIET),
+    "uncertain": ("no clear answer", WARN),
+}
+EVENT_TONES = {
+    EventKind.ACCEPTED: BUSY,
+    EventKind.SENT: GOOD,
+    EventKind.DELIVERED: GOOD,
+    EventKind.READ: GOOD,
+    EventKind.FAILED: BAD,
+    EventKind.REROUTED: WARN,
+    EventKind.RECEIPT: QUIET,
+}
+
+
+def status_badge(message: Message) -> SafeString:
+    """The status, and whether what the provider said contradicts itself."""
+    status = MessageStatus(message.status)
+    pill = badge(status.label, STATUS_TONES[status])
+    return format_html("{} {}", pill, badge("contradicted", WARN)) if message.conflict else pill
+
+
+def account_token(account: Account | None) -> SafeString | str:
+    """The account as people type it in a text, with its label; the number in the tooltip."""
+    if account is None:
+        return "–"
+    return format_html(
+        '<span title="{}"><span class="hub-token">{{IM#{}}}</span> <span class="msg-account">{}</span></span>',
+        account.phone_number,
+        account.index,
+        account.label,
+    )
 
 
 def told(step: dict[str, Any]) -> dict[str, Any]:

@@ -1,69 +1,123 @@
-"""The admin of setups with their phone lines; that of provider events stands beside it."""
+"""The admin of setups with their phone lines; their making and that of provider events stand beside it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.timesince import timesince
 
-from provisioning import services
-from provisioning.event_admin import outcome_badge
-from provisioning.forms import ConnectForm, CreateForm
-from provisioning.line_inline import PhoneLineInline
-from provisioning.models import Setup, SetupStatus
-from provisioning.setup_operations import OPERATIONS
-from provisioning.setup_words import STATUS_TONES, STATUS_WORDS, STUCK
-from routing.admin_look import BAD, badge, moment, set_on
-from routing.admin_operations import OperationsAdmin, refuse
-from routing.errors import Refused
-from routing.models import Location, Role
-from routing.scoped_admin import (
-    ScopedRelatedFilter,
-    choices_of,
-    may,
-    user_of,
-)
+from provisioning import event_admin, services
+from provisioning.models import PENDING_LONG, Setup, SetupStatus
+from provisioning.setup_live import live_part
+from provisioning.setup_making import SetupMaking
+from provisioning.setup_operations import OPERATIONS, accounts_of, closing
+from provisioning.setup_words import STATUS_TONES, refusal_words
+from routing.admin import token
+from routing.admin_lists import ChoiceFilter
+from routing.admin_look import BAD, WARN, badge, moment, set_on
+from routing.impact import Change
+from routing.impact_admin import ImpactAdmin
+from routing.models import Role
+from routing.scoped_admin import ScopedRelatedFilter
 
-RECENT_EVENTS = 10
+__all__ = ["SetupAdmin", "event_admin"]
+
+
+class AttentionFilter(ChoiceFilter):
+    """Setups where a person has to do something."""
+
+    title = "attention"
+    parameter_name = "attention"
+    answers = (("yes", "needs attention"),)
+
+    def chosen(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        """Lost, refused, rejected, or pending for long."""
+        setups: Any = queryset
+        found: QuerySet[Any] = setups.needing_attention(timezone.now())
+        return found
 
 
 @admin.register(Setup)
-class SetupAdmin(OperationsAdmin):
+class SetupAdmin(SetupMaking, ImpactAdmin):
     """Setups: made and connected here, watched, mended, closed; never deleted."""
+
+    class Media:
+        css = {"all": ("hub/setups.css", "hub/accounts.css")}
 
     add_by = change_by = Role.ADMIN
     audited_values = frozenset({"label", "business_name", "area_code"})
-    list_display = ("business_name", "label", "state", "lines", "location", "provider", "created")
-    list_display_links = ("business_name", "label")
+    list_display = ("business_name", "label", "state", "lines", "oldest_pending", "location", "provider", "created")
+    list_display_links = ("business_name",)
+    list_words = "Each setup is a business identity at a provider, with the phone lines that your accounts send from."
+    empty_words = "Add one: the provider makes an account for your business and gives it a phone line."
+    add_words = "Add setup"
     list_select_related = ("location",)
-    list_filter = ("status", ("location", ScopedRelatedFilter), "provider")
-    lookups = frozenset({"status__exact", "location__id__exact", "provider__exact"})
+    list_filter = (AttentionFilter, "status", ("location", ScopedRelatedFilter), "provider")
+    lookups = frozenset({"attention", "status__exact", "location__id__exact", "provider__exact"})
     search_fields = ("business_name", "label", "phone_lines__phone_number")
     search_help_text = "Business name, label or number"
     ordering = ("-created_at",)
-    inlines = (PhoneLineInline,)
     fieldsets = (
-        (None, {"fields": ("business_name", "label", "location", "provider", "area_code")}),
-        ("State", {"fields": ("state", "meaning", "problem_words", "lines_read", "reference")}),
-        ("Secrets", {"fields": ("credentials", "webhook_secret_set", "webhooks_registered"), "classes": ("collapse",)}),
-        ("History", {"fields": ("recent_events", "created", "created_by", "closed"), "classes": ("collapse",)}),
+        ("Names", {"fields": ("business_name", "label", "location", "provider", "area_code")}),
+        (
+            "At the provider",
+            {"fields": ("reference", "lines_read", "credentials", "webhook_secret_set", "webhooks_registered")},
+        ),
+        ("History", {"fields": ("created", "created_by", "closed"), "classes": ("collapse",)}),
     )
     operations = OPERATIONS
+    weighed = {"close": closing}
 
     def get_urls(self) -> list[URLPattern]:
-        """With the page that connects an account that is there already."""
-        door = self.admin_site.admin_view(self.connect_view)
-        return [path("connect/", door, name="provisioning_setup_connect"), *super().get_urls()]
+        """With the moving part of a setup's page; before Django's, which would take any path for an id."""
+        door = self.admin_site.admin_view(self.live_view)
+        return [path("<path:object_id>/live/", door, name="provisioning_setup_live"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With the counts of their lines."""
         rows: Any = super().get_queryset(request)
         counted: QuerySet[Any] = rows.with_line_counts()
         return counted
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """With how many need attention."""
+        rows: Any = super().get_queryset(request)
+        waiting = rows.needing_attention(timezone.now()).order_by().count()
+        asked = "attention" in request.GET
+        return super().changelist_view(request, {"attention": 0 if asked else waiting, **(extra_context or {})})
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """With the part that moves."""
+        if context.get("original") is not None:
+            context["live"] = live_part(context["original"], request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The moving part alone. Raises Http404 for setups of other locations as for absent ones."""
+        setup = self.get_object(request, unquote(object_id))
+        if setup is None:
+            raise Http404
+        return HttpResponse(live_part(setup, request))
+
+    def consequences(self, name: str, objs: Sequence[Any], changes: Sequence[Change]) -> list[str]:
+        """Which accounts stop, and whether the default is among them."""
+        accounts = accounts_of(objs)
+        if not accounts:
+            return ["No account sends from it."]
+        names = ", ".join(f"{token(account)} {account.label}" for account in accounts)
+        counted = "1 account stops" if len(accounts) == 1 else f"{len(accounts)} accounts stop"
+        defaults = [account for account in accounts if account.location.default_account_id == account.pk]
+        return [
+            f"{counted} sending: {names}.",
+            *(f"{token(each)} is the default of {each.location}; it would be passed over." for each in defaults),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The label can change; the rest only while nothing is at the provider under it."""
@@ -77,104 +131,38 @@ class SetupAdmin(OperationsAdmin):
             raise PermissionDenied
         super().save_model(request, obj, form, change)
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Asks for three things, then calls the provider.
-
-        Not Django's own view, because that runs in one transaction: the provider would be called with the row not
-        committed, so a crash would lose the credentials that come back once, and a webhook that comes at once would
-        find nothing.
-        """
-        form = self._new_form(request, CreateForm)
-        if request.method == "POST" and form.is_valid():
-            data = form.cleaned_data
-            try:
-                setup = services.create_setup(
-                    location=data["location"],
-                    business_name=data["business_name"],
-                    label=data["label"],
-                    area_code=data["area_code"],
-                    by=user_of(request),
-                )
-            except Refused as refused:
-                refuse(form, refused)
-            else:
-                return self._made(request, setup, "Created.")
-        more = ("More", {"fields": ("area_code",), "classes": ("collapse",)})
-        first = (None, {"fields": ("location", "business_name", "label")})
-        return self.form_page(request, title="Add setup", form=form, submit="Create", fieldsets=[first, more])
-
-    def connect_view(self, request: HttpRequest) -> HttpResponse:
-        """Takes in an account that is at the provider already; outside a transaction, as `add_view`."""
-        form = self._new_form(request, ConnectForm)
-        if request.method == "POST" and form.is_valid():
-            data = form.cleaned_data
-            try:
-                setup = services.connect_setup(
-                    location=data["location"],
-                    business_name=data["business_name"],
-                    label=data["label"],
-                    provider=data["provider"],
-                    credentials=form.credentials(),
-                    by=user_of(request),
-                )
-            except Refused as refused:
-                refuse(form, refused)
-            else:
-                return self._made(request, setup, "Connected.")
-        return self.form_page(
-            request,
-            title="Connect an existing account",
-            form=form,
-            submit="Connect",
-            question="The credentials are stored encrypted and never shown again.",
-        )
-
-    def _new_form(self, request: HttpRequest, form_class: Any) -> Any:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        user = user_of(request)
-        data = request.POST if request.method == "POST" else None
-        form = form_class(data, locations=choices_of(Location, user, self.add_by))
-        if form.is_bound and form.is_valid() and not may(user, self.add_by, form.cleaned_data["location"].pk):
-            raise PermissionDenied
-        return form
-
-    def _made(self, request: HttpRequest, setup: Setup, sentence: str) -> HttpResponse:
-        self.log_addition(request, setup, sentence)
-        level = messages.ERROR if setup.status in STUCK else messages.SUCCESS
-        self.message_user(request, f"{sentence} {STATUS_WORDS[SetupStatus(setup.status)]}", level)
-        if setup.problem:
-            self.message_user(request, setup.problem, messages.WARNING)
-        return HttpResponseRedirect(self.page_of(setup))
-
     @admin.display(description="status", ordering="status")
     def state(self, setup: Setup) -> str:
         """The status in one word."""
-        return badge(setup.get_status_display(), STATUS_TONES[SetupStatus(setup.status)])
+        status = badge(setup.get_status_display(), STATUS_TONES[SetupStatus(setup.status)])
+        refused = refusal_words(setup)
+        return format_html("{} {}", status, badge(refused, BAD)) if refused else status
 
-    @admin.display(description="what it means")
-    def meaning(self, setup: Setup) -> str:
-        """The status in a sentence."""
-        return STATUS_WORDS[SetupStatus(setup.status)]
-
-    @admin.display(description="problem")
-    def problem_words(self, setup: Setup) -> str:
-        """What went wrong, in words and with the code to search for."""
-        if not setup.problem and not setup.problem_code:
-            return "–"
-        return format_html('<span class="hub-problem">{}</span> <code>{}</code>', setup.problem, setup.problem_code)
-
-    @admin.display(description="lines")
+    @admin.display(description="lines", ordering="phone_line_count")
     def lines(self, setup: Any) -> str:
-        """Assigned ones, of all that are not released."""
+        """Assigned ones, of all that are not released, as a figure and a bar."""
+        if not setup.phone_line_count:
+            return "–"
         return format_html(
-            '<span title="{0} assigned of {1}">{0}/{1}</span>', setup.assigned_line_count, setup.phone_line_count
+            '<span class="hub-lines" title="{0} assigned of {1}"><progress value="{0}" max="{1}" aria-hidden="true">'
+            "</progress><span>{0}/{1}</span></span>",
+            setup.assigned_line_count,
+            setup.phone_line_count,
         )
+
+    @admin.display(description="oldest pending", ordering="oldest_pending_at", empty_value="–")
+    def oldest_pending(self, setup: Any) -> str | None:
+        """For how long the line has waited that waits longest."""
+        if setup.oldest_pending_at is None:
+            return None
+        age = timesince(setup.oldest_pending_at, depth=1)
+        late = timezone.now() - setup.oldest_pending_at > PENDING_LONG
+        return badge(f"for {age}", WARN) if late else f"for {age}"
 
     @admin.display(description="lines last read")
     def lines_read(self, setup: Setup) -> str:
         """When the provider was asked for its lines."""
-        return moment(setup.lines_read_at)
+        return moment(setup.lines_read_at, setup.location)
 
     @admin.display(description="its name at the provider")
     def reference(self, setup: Setup) -> str:
@@ -184,9 +172,10 @@ class SetupAdmin(OperationsAdmin):
     @admin.display(description="credentials")
     def credentials(self, setup: Setup) -> str:
         """Whether there are any and whether they work; never what they are."""
-        if setup.credentials_rejected_at is None:
+        refused = refusal_words(setup)
+        if not refused:
             return set_on(setup.credentials_set_at)
-        return format_html("{} {}", set_on(setup.credentials_set_at), badge("rejected by the provider", BAD))
+        return format_html("{} {}", set_on(setup.credentials_set_at), badge(refused, BAD))
 
     @admin.display(description="webhook secret")
     def webhook_secret_set(self, setup: Setup) -> str:
@@ -196,30 +185,14 @@ class SetupAdmin(OperationsAdmin):
     @admin.display(description="webhooks registered")
     def webhooks_registered(self, setup: Setup) -> str:
         """When the provider was told where to send its events."""
-        return moment(setup.webhooks_registered_at)
-
-    @admin.display(description="recent events")
-    def recent_events(self, setup: Setup) -> str:
-        """The last few, with links."""
-        rows = [
-            {
-                "url": reverse("admin:provisioning_providerevent_change", args=[event.pk]),
-                "type": event.type,
-                "received": moment(event.received_at),
-                "outcome": outcome_badge(event),
-                "detail": event.detail,
-            }
-            for event in setup.events.defer("body").order_by("-received_at", "id")[:RECENT_EVENTS]
-        ]
-        all_url = reverse("admin:provisioning_providerevent_changelist") + f"?setup__id__exact={setup.pk}"
-        return render_to_string("admin/provisioning/setup/recent_events.html", {"rows": rows, "all_url": all_url})
+        return moment(setup.webhooks_registered_at, setup.location)
 
     @admin.display(description="created", ordering="created_at")
     def created(self, setup: Setup) -> str:
         """When it was made."""
-        return moment(setup.created_at)
+        return moment(setup.created_at, setup.location)
 
     @admin.display(description="closed")
     def closed(self, setup: Setup) -> str:
         """When it was closed."""
-        return moment(setup.closed_at)
+        return moment(setup.closed_at, setup.location)

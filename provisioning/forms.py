@@ -1,6 +1,7 @@
 """What the admin asks of a person who makes a setup, connects an account, or attaches credentials."""
 
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
@@ -45,7 +46,13 @@ class NewSetupForm(forms.Form):
 
 
 class CreateForm(NewSetupForm):
-    """A new account at the provider."""
+    """A new account at the provider. `setup_id` is drawn with the form: sent twice, it makes one setup."""
+
+    setup_id = forms.UUIDField(
+        widget=forms.HiddenInput,
+        initial=uuid4,
+        error_messages=dict.fromkeys(("required", "invalid"), "This form was out of date. Press Create once more."),
+    )
 
     area_code = forms.CharField(
         required=False,

@@ -2,11 +2,12 @@
 
 import secrets
 import uuid
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from provisioning.duties import Duty
@@ -16,6 +17,9 @@ from provisioning.providers.base import Health
 from routing.constraints import SameLocation
 from routing.models import Account, Location
 from routing.models.tenancy import LocationScoped
+
+PENDING_LONG = timedelta(days=1)
+"""After that a pending line is no matter of minutes any more: it is polled less often, and people are told."""
 
 
 def new_key() -> str:
@@ -38,10 +42,24 @@ class SetupQuerySet(LocationScoped["Setup"]):
     """Setups."""
 
     def with_line_counts(self) -> Self:
-        """Adds `phone_line_count` (pending and assigned) and `assigned_line_count`, without a query a row."""
+        """Adds `phone_line_count` (pending and assigned), `assigned_line_count` and `oldest_pending_at` (None without a
+        pending line), without a query a row."""
         return self.annotate(
             phone_line_count=Count("phone_lines", filter=~Q(phone_lines__status=LineStatus.RELEASED)),
             assigned_line_count=Count("phone_lines", filter=Q(phone_lines__status=LineStatus.ASSIGNED)),
+            oldest_pending_at=Min("phone_lines__requested_at", filter=Q(phone_lines__status=LineStatus.PENDING)),
+        )
+
+    def needing_attention(self, now: datetime) -> Self:
+        """Those where a person has to do something: the provider's answer was lost or a no, it rejects the credentials,
+        or a line has been pending for longer than PENDING_LONG."""
+        late = PhoneLine.objects.filter(
+            setup=OuterRef("pk"), status=LineStatus.PENDING, requested_at__lt=now - PENDING_LONG
+        )
+        return self.exclude(status=SetupStatus.CLOSED).filter(
+            Q(status__in=[SetupStatus.UNKNOWN, SetupStatus.FAILED])
+            | Q(credentials_rejected_at__isnull=False)
+            | Exists(late)
         )
 
 

@@ -1,14 +1,18 @@
 """What people do with a setup: each a button on its page; the services do the work."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from provisioning import services
 from provisioning.forms import CredentialsForm
-from provisioning.models import Setup, SetupStatus
+from provisioning.models import LineStatus, Setup, SetupStatus
 from provisioning.providers.base import Credentials
 from provisioning.setup_words import STUCK
+from routing import impact
 from routing.admin_operations import Operation
-from routing.models import User
+from routing.impact import Change
+from routing.models import Account, User
+from routing.selection import Blocker
 
 
 def _refresh(user: User, setup: Setup, data: dict[str, Any]) -> str:
@@ -40,6 +44,17 @@ def _abandon(user: User, setup: Setup, data: dict[str, Any]) -> str:
 def _close(user: User, setup: Setup, data: dict[str, Any]) -> str:
     services.close_setup(setup=setup, by=user)
     return "Closed."
+
+
+def accounts_of(setups: Sequence[Setup]) -> list[Account]:
+    """The accounts that stop when the setups are closed, in the order of their indexes."""
+    accounts = Account.objects.filter(phone_line__setup__in=setups, phone_line__status=LineStatus.ASSIGNED)
+    return list(accounts.select_related("location").order_by("location", "index"))
+
+
+def closing(setups: Sequence[Setup]) -> list[Change]:
+    """What closing the setups means for their accounts."""
+    return impact.stopping(accounts_of(setups), Blocker.LINE_RELEASED)
 
 
 def _is_stuck(setup: Setup) -> bool:

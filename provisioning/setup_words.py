@@ -1,7 +1,8 @@
 """How the admin speaks of setups and their lines: a tone and a sentence for each state."""
 
-from provisioning.models import LineStatus, SetupStatus
+from provisioning.models import LineStatus, Setup, SetupStatus
 from provisioning.providers.base import Health
+from provisioning.services.upkeep import PAYMENT_REQUIRED
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN
 
 STATUS_TONES = {
@@ -32,3 +33,17 @@ HEALTH_TONES = {
     Health.BLOCKED: BAD,
 }
 STUCK = frozenset({SetupStatus.FAILED, SetupStatus.UNKNOWN})
+EVENT_WORDS = {
+    "line_assigned": "A line got its number",
+    "line_blocked": "A line was blocked",
+    "receive": "A message came in",
+    "outbound": "News of a message we sent",
+}
+"""What the known types of events say; another type is shown as the provider writes it."""
+
+
+def refusal_words(setup: Setup) -> str:
+    """Why the provider takes nothing from the setup's accounts, in few words; "" where it does."""
+    if setup.credentials_rejected_at is None or setup.status == SetupStatus.CLOSED:
+        return ""
+    return "payment required at the provider" if setup.problem_code == PAYMENT_REQUIRED else "credentials rejected"

@@ -138,6 +138,8 @@ class AccountAdmin(ImpactAdmin):
     audited_values = frozenset({"label", "user"})
     list_display: tuple[str, ...] = ("default", "index_token", "label", "number", "location", "connection", "user")
     list_display_links = ("label",)
+    list_words = "The numbers that messages leave from. The star marks the one that sends when no other rule applies."
+    empty_words = "An account comes with the phone line of a setup: add a setup first."
     list_select_related = ("location", "user")
     list_filter = (("location", ScopedRelatedFilter), CanSendFilter, RetiredFilter)
     lookups = frozenset({"location__id__exact", "can_send", "retired"})

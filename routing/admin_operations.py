@@ -32,7 +32,7 @@ class Operation:
     text of a message. `data` is what `form` gave, {} without one. It may raise Refused, and runs outside transactions.
     `shown(obj)`: whether the object's state allows it. `question`: asked on a page before it is done; without one and
     without a form it is done at once. `by`: the least role in the object's location; `permitted`, if given, decides
-    instead.
+    instead. `audited`: `run` writes the object's history itself, in the transaction of what it does.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Operation:
     question: str = ""
     form: type[forms.Form] | None = None
     danger: bool = False
+    audited: bool = False
 
     @property
     def asks(self) -> bool:
@@ -158,7 +159,8 @@ class OperationsAdmin(FormPageMixin, LocationScopedAdmin):
                 return True
             refuse(form, refused)
             return False
-        self.log_change(request, obj, sentence)
+        if not operation.audited:
+            self.log_change(request, obj, sentence)
         self.message_user(request, sentence, messages.SUCCESS)
         return True
 

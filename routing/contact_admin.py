@@ -47,6 +47,8 @@ def _opt(out: bool) -> Callable[[User, Contact, dict[str, Any]], str]:
 def _chips(names: list[str], *, most: int | None = None) -> str:
     """Tags for people to read; those that choose a number carry a sign."""
     shown = names if most is None else names[:most]
+    if not names:
+        return "–"
     chips = format_html_join(
         " ",
         '<span class="hub-tag">{}{}</span>',

@@ -1,7 +1,6 @@
 """The form of a contact: its tags as chips, and the number that messages leave from as a choice of its own."""
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,10 +22,8 @@ MAX_NAMED = 5
 
 
 def join_tags(names: list[str]) -> str:
-    """Names with commas between them; one that holds a comma stands in quotes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return line.getvalue().replace(",", ", ") if not any("," in name for name in names) else line.getvalue()
+    """Names with commas between them; one that holds a comma or a quotation mark stands in quotes."""
+    return ", ".join('"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name for name in names)
 
 
 def split_tags(text: str) -> list[str]:
@@ -70,9 +67,7 @@ class LocationNumbers:
         """What a person should know about these tags though they may stay."""
         numbers = list(dict.fromkeys(filter(None, (tag_phone(name, region=self.region) for name in names))))
         said = [
-            f"“im: {number}” chooses nothing now: this location has no such number. {self.known}"
-            for number in numbers
-            if number not in self.accounts
+            f"“im: {number}” chooses nothing now. {self.known}" for number in numbers if number not in self.accounts
         ]
         several = sorted(self.accounts[number].index for number in numbers if number in self.accounts)
         if len(several) > 1:
@@ -84,10 +79,10 @@ class LocationNumbers:
     def known(self) -> str:
         """A sentence that names the location's numbers, or the first few of them."""
         if not self.accounts:
-            return "It has no number yet."
+            return "The location has no number yet."
         first = [f"{one.phone_number} (account {one.index})" for one in list(self.accounts.values())[:MAX_NAMED]]
         more = len(self.accounts) - len(first)
-        return f"Its numbers: {', '.join(first)}{f' and {more} more' if more else ''}."
+        return f"The location’s numbers: {', '.join(first)}{f' and {more} more' if more else ''}."
 
 
 class TagInput(AdminTextInputWidget):

@@ -29,7 +29,11 @@ class InvitationForm(OnceForm):
     """Whom to invite, as what, for how long."""
 
     valid_days = forms.TypedChoiceField(
-        label="the link works for", choices=VALID_DAYS, coerce=int, initial=invitations.VALID_FOR.days
+        label="The link works for",
+        choices=VALID_DAYS,
+        coerce=int,
+        initial=invitations.VALID_FOR.days,
+        widget=forms.Select(attrs={"class": "hub-narrow"}),
     )
 
     class Meta:
@@ -80,7 +84,7 @@ class InvitationAdmin(ShownOnceAdmin):
     list_display = ("name", "location", "role_shown", "state", "expires", "made_by")
     list_select_related = ("location", "created_by", "accepted_by")
     list_filter = (StateFilter, ("location", ScopedRelatedFilter))
-    lookups = frozenset({"location__id__exact"})
+    lookups = frozenset({"location__id__exact", "state"})
     search_fields = ("name",)
     ordering = ("-created_at",)
     autocomplete_fields = ("location",)

@@ -24,7 +24,7 @@ admin.site.unregister(Group)
 
 ROLE_WORDS: dict[Role, tuple[str, str]] = {
     Role.ADMIN: ("Admin", "does everything here: people, keys, numbers, settings, conversations."),
-    Role.AGENT: ("Agent", "reads and converses; marks the default number only where it is granted below."),
+    Role.AGENT: ("Agent", "reads and converses; marks the default number where that is granted."),
     Role.VIEWER: ("Viewer", "reads everything, writes nothing."),
 }
 """Each role in a word, and what it may."""
@@ -100,7 +100,9 @@ class MembershipAdmin(OperationsAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the way to invite, and what each role may."""
         may_invite = self.permits(request, Role.ADMIN)
-        context = {"may_invite": may_invite, "role_words": list(ROLE_WORDS.values())} | (extra_context or {})
+        context = {"title": "Team", "may_invite": may_invite, "role_words": list(ROLE_WORDS.values())} | (
+            extra_context or {}
+        )
         return super().changelist_view(request, context)
 
     @admin.display(description="person", ordering="user__username")
@@ -137,7 +139,7 @@ class MembershipAdmin(OperationsAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A membership stays between the two that it joined."""
         fields = super().get_readonly_fields(request, obj)
-        return (*fields, "user") if obj is not None else fields
+        return (*fields, "person") if obj is not None else fields
 
     def choices_for(self, db_field: Any, request: HttpRequest) -> QuerySet[Any]:
         """People of the locations that the user administers."""
@@ -147,6 +149,10 @@ class MembershipAdmin(OperationsAdmin):
         """Each role with what it may."""
         kwargs["choices"] = role_choices()
         return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The person by name, once the two are joined: their own page is for operators."""
+        return ["person" if name == "user" and obj is not None else name for name in self.fields]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """A form that knows who fills it in."""
@@ -165,6 +171,11 @@ class MembershipAdmin(OperationsAdmin):
         team.check_leaves_admin(membership=obj, role=None, by=user_of(request))
         team.withdraw_invitations_of(user_id=obj.user_id, location_id=obj.location_id)
         super().delete_model(request, obj)
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
+        """Says what it meant, and goes back to the team."""
+        self.message_user(request, "Removed: they have no access here any more.", messages.SUCCESS)
+        return HttpResponseRedirect(self.list_url())
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """As Django's; what is refused is told on the member's page."""

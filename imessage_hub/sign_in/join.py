@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
@@ -67,7 +68,8 @@ def join(request: HttpRequest) -> HttpResponse:
         form.add_error("username", refused.detail)
     word, what = ROLE_WORDS[Role(invitation.role)]
     context = {"invitation": invitation, "role_word": word.lower(), "role_what": what, "form": form, "known": known}
-    return _answer(request, "sign_in/join.html", f"Join {invitation.location.name}", context, status=200)
+    # No referrer policy of its own: without one browsers send a form without its origin, and it would be refused.
+    return _page(request, "sign_in/join.html", f"Join {invitation.location.name}", context, status=200)
 
 
 def _accept(request: HttpRequest, invitation: Invitation, known: User | None, form: JoinForm | None) -> HttpResponse:
@@ -82,21 +84,21 @@ def _accept(request: HttpRequest, invitation: Invitation, known: User | None, fo
         login(request, user, backend=BACKEND)
     word = ROLE_WORDS[Role(membership.role)][0].lower()
     messages.success(request, f"Welcome to {invitation.location.name}. Your role here: {word}.")
-    return _quiet(HttpResponseRedirect(reverse("admin:index")))
+    return HttpResponseRedirect(reverse("admin:index"))
 
 
 def _closed(request: HttpRequest) -> HttpResponse:
     """The one answer to links that were never given, are used, withdrawn or expired."""
-    return _answer(request, "sign_in/closed.html", "This link does not work", {}, status=404)
+    return _quiet(_page(request, "sign_in/closed.html", "This link does not work", {}, status=404))
 
 
-def _answer(request: HttpRequest, template: str, title: str, context: dict[str, Any], *, status: int) -> HttpResponse:
+def _page(request: HttpRequest, template: str, title: str, context: dict[str, Any], *, status: int) -> HttpResponse:
     site = {"site_header": admin.site.site_header, "site_title": admin.site.site_title}
-    page = TemplateResponse(request, template, {**site, "title": title, **context}, status=status)
-    return _quiet(page)
+    return TemplateResponse(request, template, {**site, "title": title, **context}, status=status)
 
 
 def _quiet(answer: HttpResponse) -> HttpResponse:
-    """Nothing that is linked from here learns the address."""
+    """Nothing that is linked from here learns the address; and all links that do not work have the same headers."""
+    patch_vary_headers(answer, ["Cookie"])
     answer["Referrer-Policy"] = "no-referrer"
     return answer

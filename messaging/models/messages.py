@@ -218,7 +218,17 @@ class Message(models.Model):
             models.Index(fields=["lookup_at"], condition=Q(lookup_at__isnull=False), name="message_lookup"),
             models.Index(fields=["location", "-position"], name="message_list"),
             models.Index(fields=["location", "status", "-position"], name="message_list_by_status"),
+            # What a filter may leave few of, or none, must not be looked for through all the rest.
+            models.Index(fields=["location", "rule", "-position"], condition=~Q(rule=""), name="message_list_by_rule"),
+            models.Index(
+                fields=["location", "-position"], condition=Q(direction="inbound"), name="message_list_of_inbound"
+            ),
+            models.Index(
+                fields=["location", "-position"], condition=Q(number_switch=True), name="message_list_of_switches"
+            ),
             models.Index(fields=["location", "created_at"], name="message_day"),
+            # The same days in all locations, in the order in which the list shows them.
+            models.Index(fields=["created_at", "position"], name="message_day_of_all"),
             models.Index(
                 fields=["location", "uncertain_at"], condition=Q(dispatch_state="uncertain"), name="message_desk"
             ),

@@ -26,7 +26,7 @@ def refuse_taken_id(setup_id: UUID, location: Location) -> None:
     if Setup.objects.filter(pk=setup_id, location=location).exists():
         raise Refused("setup_exists", "This setup is made already.", status=409)
     if Setup.objects.filter(pk=setup_id).exists():
-        raise Refused("invalid_setup_id", "Another id is needed for a new setup.", field="setup_id")
+        raise Refused("invalid_setup_id", "This form was out of date. Press Create once more.", field="setup_id")
 
 
 def known_provider(given: str | None, needed: Capability = Capability.NONE) -> str:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from provisioning.duties import finish, wake
 from provisioning.fields import UndecryptableSecret
-from provisioning.models import EventOutcome, LineStatus, PhoneLine, ProviderEvent, Setup, SetupStatus
+from provisioning.models import PENDING_LONG, EventOutcome, LineStatus, PhoneLine, ProviderEvent, Setup, SetupStatus
 from provisioning.providers.base import AccountRejected, Health, LineHint, ProviderError, Unavailable
 from provisioning.services.lines import (
     Reading,
@@ -42,8 +42,6 @@ SECRET_OVERLAP = timedelta(hours=24)
 
 FIRST_RETRY = timedelta(seconds=30)
 LAST_RETRY = timedelta(hours=1)
-# A line that has been pending for a day is not a matter of minutes any more.
-PATIENCE = timedelta(days=1)
 LATE_POLLS = 20
 # Whether credentials work again, or a blocked line is back: asked less often, for a person has to do something first.
 TROUBLE_POLLS = 5
@@ -89,7 +87,7 @@ def next_due(setup: Setup, trouble: ProviderError | None = None) -> timedelta | 
     lines = PhoneLine.objects.filter(setup=row)
     oldest = lines.filter(status=LineStatus.PENDING).first()
     if oldest is not None:
-        late = timezone.now() - oldest.requested_at > PATIENCE
+        late = timezone.now() - oldest.requested_at > PENDING_LONG
         waits.append(poll * LATE_POLLS if late else poll)
     down = set(lines.filter(status=LineStatus.ASSIGNED).values_list("health", flat=True))
     if Health.OFFLINE in down:

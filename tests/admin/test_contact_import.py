@@ -5,6 +5,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -12,7 +13,6 @@ from django.conf import LazySettings
 from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -53,7 +53,7 @@ def xlsx_file(*rows: list[object]) -> bytes:
     return out.getvalue()
 
 
-def upload(client: Client, location: Location, content: bytes, name: str = "contacts.csv") -> HttpResponse:
+def upload(client: Client, location: Location, content: bytes, name: str = "contacts.csv") -> Any:
     """Choose a file; the page that answers."""
     data = {"location": str(location.pk), "file": SimpleUploadedFile(name, content)}
     return client.post(reverse(IMPORT), data)
@@ -63,21 +63,21 @@ def staged(client: Client, location: Location, content: bytes) -> str:
     """Upload; where the preview is."""
     answer = upload(client, location, content)
     assert answer.status_code == 302, refusal(answer)
-    return answer["Location"]
+    return str(answer["Location"])
 
 
-def refusal(answer: HttpResponse) -> str:
+def refusal(answer: Any) -> str:
     """What the form said."""
     return " ".join(re.findall(r'<ul class="errorlist"[^>]*>(.*?)</ul>', answer.content.decode(), re.DOTALL))
 
 
-def counts(answer: HttpResponse) -> dict[str, int]:
+def counts(answer: Any) -> dict[str, int]:
     """The figures of a preview or a report."""
     found: dict[str, int] = answer.context["counts"]
     return found
 
 
-def wrong(answer: HttpResponse) -> dict[int, dict[str, str]]:
+def wrong(answer: Any) -> dict[int, dict[str, str]]:
     """Row → column → what to do."""
     return {line.number: line.wrong for line in answer.context["page"] if line.kind == "wrong"}
 

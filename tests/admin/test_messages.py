@@ -1,13 +1,16 @@
 """Messages in the admin: read, understood, cancelled; never edited and never counted."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, time, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -87,7 +90,7 @@ def test_the_page_shows_attempts_events_and_times(client: Client, ours: World) -
     MessageEvent.objects.create(**common, kind="delivered", at=now, detail="Carrier says so")
     Message.objects.filter(pk=ours.message.pk).update(delivered_at=now, failed_at=now, failed_code="4001")
     told = page(client, ours.message)
-    for words in ("No answer", "not known", "Carrier says so", f"Delivered: {now:%b}", "contradicted", "4001"):
+    for words in ("No answer", "not known", "Carrier says so", "Delivered +", "contradicted", "4001"):
         assert words in told, words
     assert "digest-canary" not in client.get(url("message", "change", ours.message.pk)).content.decode()
 
@@ -155,11 +158,11 @@ def test_the_list_goes_on_with_older_ones_and_counts_nothing(client: Client, our
     address, pages = url("message"), 0
     while address:
         pages += 1
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             content = client.get(address).content.decode()
-        assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
+        # The side bar's figures end at a bound.
+        counts = [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+        assert all("LIMIT 100) subquery" in sql for sql in counts)
         seen += re.findall(r"number \d{3}", content)
         older = re.search(r'href="(\?before=[^"]+)" rel="next"', content)
         address = url("message") + older[1] if older else ""
@@ -192,6 +195,154 @@ def test_messages_are_found_by_contact_and_by_id(client: Client, ours: World, th
         assert "words ours" not in content, words
     assert "to zoe" not in client.get(url("message"), {"q": "to zoe"}).content.decode().replace('value="to zoe"', "")
     assert "to zoe" not in client.get(url("message"), {"q": theirs.contact.phone_number}).content.decode()
+
+
+# --- by day -----------------------------------------------------------------------------------------------------------
+
+
+def aged(world: World, text: str, at: datetime) -> Message:
+    """A message that was accepted then."""
+    return make_message(world.contact, account=world.account, text=text, created_at=at, dispatch_state="accepted")
+
+
+def listed(client: Client, **query: str) -> set[str]:
+    """The texts in the list, of those that `aged` made."""
+    return set(re.findall(r"text-[a-z0-9]+", client.get(url("message"), query).content.decode()))
+
+
+def test_days_are_those_of_the_locations_zone(ours: World) -> None:
+    ours.location.time_zone = "America/Los_Angeles"
+    ours.location.save()
+    client = sign_in(ours.agent)
+    zone = ZoneInfo("America/Los_Angeles")
+    today = timezone.localdate(timezone=zone)
+
+    def at(days_ago: int, hour: int, minute: int = 0) -> datetime:
+        return datetime.combine(today - timedelta(days=days_ago), time(hour, minute), tzinfo=zone)
+
+    aged(ours, "text-today", at(0, 0, 1))
+    aged(ours, "text-late", at(1, 23, 59))  # today already in UTC
+    aged(ours, "text-yesterday", at(1, 0))
+    aged(ours, "text-week", at(6, 12))
+    aged(ours, "text-month", at(29, 12))
+    aged(ours, "text-older", at(31, 12))
+    assert listed(client, date="today") == {"text-today"}
+    assert listed(client, date="yesterday") == {"text-late", "text-yesterday"}
+    assert listed(client, date="7") == {"text-today", "text-late", "text-yesterday", "text-week"}
+    assert listed(client, date="30") == listed(client) - {"text-older"}
+    month, week = (str(today - timedelta(days=days)) for days in (29, 6))
+    assert listed(client, **{"from": month, "to": week}) == {"text-month", "text-week"}
+    assert listed(client, **{"from": week, "to": ""}) == listed(client, date="7")
+    assert listed(client, to=month) == {"text-month", "text-older"}
+    assert listed(client, date="someday") == listed(client)
+
+
+def test_a_page_of_days_goes_on_with_older_ones(client: Client, ours: World, theirs: World) -> None:
+    now = timezone.now()
+    for number in range(119):
+        # Positions say otherwise than times: what was scheduled joins the queue late.
+        aged(ours, f"text-{number:03}", now - timedelta(seconds=1 + number // 3))
+    aged(theirs, "text-canary", now)
+    seen: list[str] = []
+    query: dict[str, str] | None = {"date": "30", "direction__exact": "outbound"}
+    address = url("message")
+    while query is not None:
+        content = client.get(address, query).content.decode()
+        seen += re.findall(r"text-[a-z0-9]+", content)
+        older = re.search(r'href="\?([^"]+)" rel="next"', content)
+        query = QueryDict(unescape(older[1])).dict() if older else None
+    assert len(seen) == len(set(seen)) == 119
+    assert [int(text[5:]) // 3 for text in seen] == sorted(int(text[5:]) // 3 for text in seen)
+
+
+@pytest.mark.parametrize("odd", ["x", "2026-13-01", "0001-01-01", "9999-12-31", "2026-W01-1'", "\0"])
+def test_an_odd_day_is_no_error(client: Client, odd: str) -> None:
+    for name in ("from", "to", "date"):
+        assert client.get(url("message"), {name: odd}).status_code in (200, 302, 400)
+
+
+def test_the_two_days_keep_the_other_filters(client: Client, ours: World) -> None:
+    content = client.get(url("message"), {"status": "failed", "q": "zoe", "from": "2026-01-02"}).content.decode()
+    days = content.split('class="msg-days"')[1].split("</form>")[0]
+    assert '<input type="hidden" name="status" value="failed">' in days
+    assert '<input type="hidden" name="q" value="zoe">' in days
+    assert '<input type="date" name="from" value="2026-01-02">' in days
+
+
+# --- what a row and a page tell ---------------------------------------------------------------------------------------
+
+
+def test_a_row_tells_which_way_from_where_and_why_not(client: Client, ours: World) -> None:
+    send_message(ours.location, ours.contact, "{IM#9} never left")
+    inbound(ours, "an answer")
+    send_message(ours.location, ours.contact, "on time", scheduled_at=timezone.now() + timedelta(hours=30))
+    rows = [
+        " ".join(re.sub(r"<[^>]+>", " ", row).split())
+        for row in client.get(url("message")).content.decode().split("<tbody>")[1].split("</tr>")
+    ]
+    later, answer, failed, first = rows[:4]
+    assert "scheduled for " in later
+    assert "from Patient ours" in answer
+    assert "failed Not sent: this message asks for account 9" in failed
+    assert "to Patient ours" in first
+    assert f"{{IM#{ours.account.index}}} Desk ours" in first
+
+
+def test_the_timeline_tells_how_long_each_step_took(client: Client, ours: World) -> None:
+    begun = timezone.now() - timedelta(days=2)
+    message = aged(ours, "hello", begun)
+    common: dict[str, Any] = {"location": ours.location, "message": message}
+    Attempt.objects.create(
+        **common,
+        account=ours.account,
+        fence=1,
+        token_digest="d",
+        started_at=begun + timedelta(seconds=0.5),
+        ended_at=begun + timedelta(seconds=1.2),
+        outcome="accepted",
+    )
+    for kind, after in (("accepted", 1.2), ("sent", -0.4), ("delivered", 125), ("read", 3 * 3600 + 60)):
+        MessageEvent.objects.create(**common, kind=kind, at=begun + timedelta(seconds=after))
+    told = page(client, message).split("What happened")[1]
+    steps = [
+        "Sent −0.4 s",
+        "Accepted by the hub",
+        "Attempt: handed to the provider +0.5 s",
+        "Accepted by the provider +1.2 s",
+        "Delivered +2 min 5 s",
+        "Read +3 h 1 min",
+    ]
+    places = [told.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_a_message_that_was_taken_on_twice_says_so(client: Client, ours: World) -> None:
+    for fence in (1, 2):
+        Attempt.objects.create(
+            location=ours.location,
+            message=ours.message,
+            account=ours.account,
+            fence=fence,
+            token_digest=f"d{fence}",
+            outcome="accepted",
+        )
+    assert "took this on more than once" in page(client, ours.message)
+
+
+def test_list_and_page_run_the_same_queries_however_much_there_is(client: Client, ours: World) -> None:
+    def queries(address: str, **query: str) -> int:
+        with CaptureQueriesContext(connection) as ran:
+            assert client.get(address, query).status_code == 200
+        return len(ran)
+
+    addresses = [url("message"), url("message", "change", ours.message.pk)]
+    few = [queries(address) for address in addresses] + [queries(url("message"), date="7")]
+    for number in range(40):
+        aged(ours, f"text-{number}", timezone.now())
+        Attempt.objects.create(
+            location=ours.location, message=ours.message, account=ours.account, fence=number, token_digest=f"d{number}"
+        )
+    assert [queries(address) for address in addresses] + [queries(url("message"), date="7")] == few
 
 
 # --- attachments ------------------------------------------------------------------------------------------------------

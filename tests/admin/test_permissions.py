@@ -13,7 +13,7 @@ SEEN = ALL - {"user", "apikey", "invitation"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
     "operator": (ALL, {"location", "membership", "user", "apikey", "invitation", "contact", "setup"},
-                 ALL - {"apikey", "invitation", "providerevent", "message"}, {"membership"}),
+                 ALL - {"apikey", "invitation", "providerevent", "message", "thread"}, {"membership"}),
     "admin": (ALL - {"user"}, {"apikey", "invitation", "contact", "setup"},
               {"location", "membership", "account", "contact", "setup"}, {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),

@@ -1,6 +1,7 @@
 """Setups in the admin: made, connected, mended, closed."""
 
 import re
+import uuid
 
 import pytest
 from django.test import Client
@@ -29,7 +30,12 @@ def client(ours: World) -> Client:
 @pytest.fixture
 def form(ours: World) -> dict[str, str]:
     """The three things a setup asks for."""
-    return {"location": str(ours.location.pk), "business_name": "Harbor Dental", "label": "Front desk"}
+    return {
+        "location": str(ours.location.pk),
+        "business_name": "Harbor Dental",
+        "label": "Front desk",
+        "setup_id": str(uuid.uuid4()),
+    }
 
 
 # --- list and page ----------------------------------------------------------------------------------------------------
@@ -41,7 +47,6 @@ def test_the_list_counts_the_lines(client: Client, ours: World) -> None:
     make_setup(ours.location, business_name="Empty one", status=SetupStatus.PENDING)
     answer = client.get(url("setup"))
     assert "2 assigned of 3" in answer.content.decode()
-    assert "0 assigned of 0" in answer.content.decode()
     assert ">2/3<" in answer.content.decode()
     # A search by number joins the lines and still counts all of them.
     found = client.get(url("setup"), {"q": ours.account.phone_number}).content.decode()
@@ -57,7 +62,10 @@ def test_the_page_shows_the_lines_and_the_last_events(client: Client, ours: Worl
     assert "(555)" in page
     assert "assigned" in page
     assert "pending" in page
-    assert f"pending since {waiting.requested_at:%Y-%m-%d}" in page
+    assert waiting.phone_number is None
+    assert "to come" in page
+    assert "pending for" in page
+    assert f"{{IM#1}} {ours.account.label}" in page
     assert "type_11" in page
     assert "type_0" not in page
     assert "All events of this setup" in page
@@ -93,6 +101,7 @@ def test_add_asks_three_things_and_calls_the_provider_outside_a_transaction(
         "business_name",
         "label",
         "area_code",
+        "setup_id",
     }
     assert "<details>" in page  # the area code is under "More"
     assert f'value="{form["location"]}" selected' in page  # the only one there is
@@ -108,6 +117,7 @@ def test_add_asks_three_things_and_calls_the_provider_outside_a_transaction(
     assert provider.in_transaction
     assert not any(provider.in_transaction)
     assert setup.status == SetupStatus.ACTIVE
+    assert str(setup.pk) == form["setup_id"]
     assert setup.created_by is not None
     assert setup.created_by.username == "admin-ours"
     assert "Created. At least one phone line is assigned." in text(client.get(answer["Location"]))
@@ -243,9 +253,15 @@ def test_an_unknown_setup_is_abandoned_after_a_question(client: Client, ours: Wo
 
 def test_closing_asks_first_and_releases_the_lines(client: Client, ours: World) -> None:
     door = operation("setup", ours.setup.pk, "close")
-    assert "cannot be undone" in text(client.get(door))
+    page = client.get(door, follow=True)
+    assert "cannot be undone" in text(page)
+    assert "1 account stops sending: {IM#1} Desk ours." in text(page)
+    assert "{IM#1} is the default of Clinic ours" in text(page)
+    assert (page.context["losing"], page.context["switching"]) == (1, 0)
+    # A contact would have no sender: even so it asks.
+    weighed = client.post(door)["Location"]
     assert Setup.objects.get(pk=ours.setup.pk).status == SetupStatus.ACTIVE
-    client.post(door)
+    client.post(weighed)
     assert Setup.objects.get(pk=ours.setup.pk).status == SetupStatus.CLOSED
     assert PhoneLine.objects.get(pk=ours.line.pk).status == "released"
     # In a state that does not allow it, nothing happens, and the person is told.

@@ -34,6 +34,7 @@ MODELS = {
     "setup": "provisioning",
     "providerevent": "provisioning",
     "message": "messaging",
+    "thread": "messaging",
 }
 
 
@@ -102,6 +103,7 @@ class World:
             "setup": self.setup.pk,
             "providerevent": self.event.pk,
             "message": self.message.pk,
+            "thread": self.contact.pk,
         }
 
 

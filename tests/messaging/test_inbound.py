@@ -81,14 +81,6 @@ def test_a_known_contact_keeps_its_name_and_gets_the_account_that_it_wrote_to_la
     assert kept().contact == contact
 
 
-def test_a_reaction_comes_as_text(hub: Hub) -> None:
-    message = hub.work_until_status(hub.send(CUSTOMER, "see you at nine"), "delivered")
-    hub.sandbox.react(message.provider_id, "love")
-    hub.sandbox.drain_webhooks()
-    work_once()
-    assert kept().text == "Loved “see you at nine”"
-
-
 def test_other_locations_see_nothing_of_it(clinic: Clinic, api_as: Callable[[str | None], APIClient]) -> None:
     tell(clinic.setup, received(clinic.account.phone_number, "only for you"))
     apply_due()

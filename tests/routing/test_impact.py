@@ -27,13 +27,16 @@ def senders(location: Location) -> dict[UUID, str | None]:
     for contact in Contact.objects.filter(location=location, opted_out_at=None).select_related("last_account"):
         known = facts.load(location=fresh, contact=contact, override=Override())
         account = select(known, Override(), policy=facts.policy_of(fresh)).account
-        found[contact.pk] = account and account.phone_number
+        found[contact.pk] = account.phone_number if account else None
     return found
 
 
 def told(affected: Sequence[Affected]) -> dict[UUID, tuple[str, str | None]]:
     """Contact → its number now and then."""
-    return {each.contact_id: (each.before.phone_number, each.after and each.after.phone_number) for each in affected}
+    return {
+        each.contact_id: (each.before.phone_number, each.after.phone_number if each.after else None)
+        for each in affected
+    }
 
 
 def disable(account: Account) -> None:

@@ -32,7 +32,7 @@ function dress(field) {
   input.maxLength = 100;
   input.autocomplete = "off";
   input.setAttribute("list", field.dataset.tags);
-  input.setAttribute("aria-label", "Add a tag");
+  if (!label) input.setAttribute("aria-label", "Add a tag");
   input.placeholder = "Add a tag";
   const help = document.getElementById(`${field.id}_helptext`);
   if (help) { help.textContent = "Enter or a comma adds the tag; Backspace takes the last one."; input.setAttribute("aria-describedby", help.id); }

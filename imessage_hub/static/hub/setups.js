@@ -1,0 +1,152 @@
+// Setups: the steps while one is made, and a page that follows what the provider does with its lines.
+
+const STEP_POLL_MS = 500;
+const LIVE_POLL_MS = 3000;
+const STATE_WORDS = { done: "done", now: "under way", failed: "not done", waiting: "" };
+
+const said = document.getElementById("hub-said");
+const say = (words) => {
+  if (said && words) said.textContent = words;
+};
+
+// --- the page of a setup --------------------------------------------------------------------------------------------
+
+const live = () => document.getElementById("setup-live");
+
+async function pageAt(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (!answer.ok || answer.redirected) return null; // signed out, or gone
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+async function look() {
+  const before = live();
+  const found = (await pageAt(before.dataset.url))?.getElementById("setup-live");
+  if (!found) return false;
+  if (found.dataset.said !== before.dataset.said) say(found.dataset.said);
+  if (found.outerHTML !== before.outerHTML) {
+    const href = before.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    before.replaceWith(found);
+    if (href) [...found.querySelectorAll("a")].find((link) => link.getAttribute("href") === href)?.focus();
+  }
+  if (found.dataset.status !== before.dataset.status) {
+    // Other things can be done with it now.
+    const tools = (await pageAt(location.href))?.querySelector(".hub-tools");
+    if (tools) document.querySelector(".hub-tools").replaceWith(tools);
+  }
+  return "moves" in found.dataset;
+}
+
+async function follow() {
+  let goOn = true;
+  try {
+    if (!document.hidden) goOn = await look();
+  } catch {
+    // Out of reach for the moment.
+  }
+  if (goOn) setTimeout(follow, LIVE_POLL_MS);
+}
+
+if (live() && "moves" in live().dataset) setTimeout(follow, LIVE_POLL_MS);
+
+// --- a new one ------------------------------------------------------------------------------------------------------
+
+const steps = () => document.getElementById("setup-steps");
+
+steps()
+  ?.closest("form")
+  .addEventListener("submit", (event) => {
+    const form = event.currentTarget;
+    if (!form.checkValidity()) return; // the server says what is wrong
+    event.preventDefault();
+    if (form.getAttribute("aria-busy") !== "true") make(form);
+  });
+
+function show(states) {
+  for (const { name, words, state } of states) {
+    const item = steps().querySelector(`[data-step="${name}"]`);
+    if (item.dataset.state === state) continue;
+    item.dataset.state = state;
+    item.querySelector("[data-state-words]").textContent = STATE_WORDS[state];
+    if (state === "done" || state === "failed") say(`${words}: ${STATE_WORDS[state]}`);
+  }
+}
+
+async function progress(id) {
+  const answer = await fetch(`${steps().dataset.url}?id=${encodeURIComponent(id)}`);
+  if (!answer.ok || answer.redirected) return { steps: [], page: "" };
+  return answer.json();
+}
+
+function busy(form, is) {
+  form.setAttribute("aria-busy", String(is));
+  steps().hidden = !is;
+  for (const part of form.querySelectorAll("fieldset, .submit-row")) part.hidden = is;
+  if (is) steps().focus();
+}
+
+async function make(form) {
+  const sent = new FormData(form);
+  const id = sent.get("setup_id");
+  document.getElementById("setup-trouble").hidden = true;
+  busy(form, true);
+  say("Setting up");
+  let over = false;
+  const watch = async () => {
+    if (over) return;
+    try {
+      show((await progress(id)).steps);
+    } catch {
+      // The next one may come through.
+    }
+    if (!over) setTimeout(watch, STEP_POLL_MS);
+  };
+  setTimeout(watch, STEP_POLL_MS / 2);
+  try {
+    const answer = await fetch(form.getAttribute("action") || location.href, {
+      method: "POST",
+      body: sent,
+      headers: { Accept: "application/json" },
+    });
+    over = true;
+    if (answer.headers.get("Content-Type")?.includes("json")) {
+      location.assign((await answer.json()).page);
+      return;
+    }
+    redraw(form, await answer.text());
+  } catch {
+    over = true;
+    await lost(form, id);
+  }
+}
+
+// The form came back with what is wrong in it.
+function redraw(form, text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("#content-main form");
+  if (!fresh) {
+    location.reload();
+    return;
+  }
+  form.replaceChildren(...fresh.childNodes);
+  form.setAttribute("aria-busy", "false");
+  form.querySelector(".errors :is(input, select)")?.focus();
+  say(form.querySelector(".errornote")?.textContent.trim());
+}
+
+// No answer came: the setup may be there all the same, and sending the form again makes no second one.
+async function lost(form, id) {
+  let page = "";
+  try {
+    page = (await progress(id)).page;
+  } catch {
+    // Still out of reach.
+  }
+  if (page) {
+    location.assign(page);
+    return;
+  }
+  busy(form, false);
+  const trouble = document.getElementById("setup-trouble");
+  trouble.textContent = "The connection was lost. Press Create once more: it makes no second account.";
+  trouble.hidden = false;
+}
