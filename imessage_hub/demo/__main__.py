@@ -81,7 +81,7 @@ def bring_up(
 
 def _port(name: str, wished: int) -> int:
     port = env.free_port(wished)
-    if port != wished:
+    if wished and port != wished:
         _say(f"Port {wished} is taken; the {name} takes {port} instead.")
     return port
 
