@@ -54,10 +54,10 @@ TALKS = (
         (
             Said(OUT, 0, "Good morning Harper, this is Maple Street Clinic. Dr. Lee can see you on Thursday at 10:30."),
             Said(IN, 7, "Thursday works. Do I need to come fasting?"),
-            Said(OUT, 4, "Yes please: nothing but water after midnight.", reaction="👍"),
+            Said(OUT, 4, "Yes please: nothing but water after midnight.", reaction="❤️"),
             Said(IN, 1, "Got it, thank you!"),
             Said(OUT, 1440, "A reminder for tomorrow, 10:30, with Dr. Lee. Please bring your insurance card."),
-            Said(IN, 12, "I'll be there 😊", reaction="❤️"),
+            Said(IN, 12, "I'll be there 😊"),
         ),
         mine=True,
     ),
@@ -104,7 +104,7 @@ TALKS = (
         13,
         (
             Said(OUT, 0, "We moved your cleaning to Monday at 8:15, as you asked."),
-            Said(IN, 3, "Great 👍"),
+            Said(IN, 3, "Great, thank you"),
         ),
     ),
     Talk(
