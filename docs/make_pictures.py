@@ -177,6 +177,8 @@ def _admin(browser: Browser, hub: str, username: str, password: str, day: Day) -
                 viewport={"width": across, "height": down},
                 color_scheme="dark" if scheme == "dark" else "light",
                 reduced_motion="reduce",
+                is_mobile=width == "narrow",
+                has_touch=width == "narrow",
                 storage_state=signed_in,
             )
             page = context.new_page()
@@ -189,14 +191,16 @@ def _admin(browser: Browser, hub: str, username: str, password: str, day: Day) -
                 page.get_by_role("navigation", name="Main").first.wait_for(state="attached")
                 signed_in = context.storage_state()
             for name, address in _pages(page, day):
-                page.goto(address)
+                answer = page.goto(address)
+                if answer is None or answer.status != 200:
+                    raise SystemExit(f"{name}: {address} answers {answer and answer.status}.")
                 page.wait_for_timeout(200)
                 page.screenshot(path=PICTURES / f"{name}-{scheme}-{width}.png")
             context.close()
 
 
 def _pages(page: Page, day: Day) -> Iterator[tuple[str, str]]:
-    """Every page to take, by name; pages that this hub does not have are left out."""
+    """Every page to take, by name. Of a list without rows there is no page of the first."""
     yield from PAGES.items()
     yield "conversation", f"/admin/messaging/thread/{day.talk}/change/"
     yield "contact", f"/admin/routing/contact/{day.talk}/change/"

@@ -14,7 +14,9 @@ SERIOUS = {"serious", "critical"}
 FILES = re.compile(r"\.(csv|xlsx)$|/export/|/csv/|^/files/")
 """Addresses that answer with a file."""
 
-WIDEST = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+WIDEST = (
+    "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - document.documentElement.clientWidth"
+)
 LINKS = "Array.from(document.querySelectorAll('a[href]'), (link) => link.href)"
 
 
