@@ -167,6 +167,7 @@ class SetupAdmin(OperationsAdmin):
             name="retry",
             label="Retry as new",
             run=_retry,
+            audited=True,
             shown=_is_stuck,
             question=(
                 "The provider is asked for an account again. If the first request did arrive, there will be two and"
@@ -177,6 +178,7 @@ class SetupAdmin(OperationsAdmin):
             name="attach-credentials",
             label="Attach credentials",
             run=_attach,
+            audited=True,
             form=CredentialsForm,
             shown=lambda setup: _is_stuck(setup) or (_runs(setup) and setup.credentials_rejected_at is not None),
             question="The credentials of the account at the provider. They are stored encrypted and never shown again.",
@@ -185,6 +187,7 @@ class SetupAdmin(OperationsAdmin):
             name="rotate-webhook-secret",
             label="Rotate webhook secret",
             run=_rotate,
+            audited=True,
             shown=_runs,
             question="The provider is given a new secret; the old one works for a while, so that nothing is lost.",
         ),
@@ -192,6 +195,7 @@ class SetupAdmin(OperationsAdmin):
             name="abandon",
             label="Abandon",
             run=_abandon,
+            audited=True,
             shown=_is_stuck,
             question="The setup is given up. If the provider did make an account, it stays there and may be charged.",
             danger=True,
@@ -200,6 +204,7 @@ class SetupAdmin(OperationsAdmin):
             name="close",
             label="Close",
             run=_close,
+            audited=True,
             shown=_runs,
             question=(
                 "Its phone lines are released and its accounts send nothing any more. Messages and events stay. This"
@@ -295,7 +300,6 @@ class SetupAdmin(OperationsAdmin):
         return form
 
     def _made(self, request: HttpRequest, setup: Setup, sentence: str) -> HttpResponse:
-        self.log_addition(request, setup, sentence)
         level = messages.ERROR if setup.status in STUCK else messages.SUCCESS
         self.message_user(request, f"{sentence} {STATUS_WORDS[SetupStatus(setup.status)]}", level)
         if setup.problem:

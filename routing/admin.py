@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from routing import contact_admin, services, tenancy_admin
+from routing import audit_admin, contact_admin, services, tenancy_admin
 from routing.admin_lists import ChoiceFilter
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, moment, phone
 from routing.admin_operations import Operation, OperationsAdmin
@@ -18,7 +18,7 @@ from routing.models import Account, Membership, Role, User
 from routing.scoped_admin import ScopedRelatedFilter, location_ids, offer_members, user_of
 from routing.selection import Blocker
 
-__all__ = ["AccountAdmin", "contact_admin", "tenancy_admin"]
+__all__ = ["AccountAdmin", "audit_admin", "contact_admin", "tenancy_admin"]
 
 BLOCKER_WORDS = {
     Blocker.DISABLED: "disabled",
@@ -116,6 +116,7 @@ class AccountAdmin(OperationsAdmin):
             name="make-default",
             label="Make default",
             run=_make_default,
+            audited=True,
             permitted=may_set_default,
             shown=lambda account: _is_open(account) and account.location.default_account_id != account.pk,
         ),
@@ -125,6 +126,7 @@ class AccountAdmin(OperationsAdmin):
             name="retire",
             label="Retire",
             run=_retire,
+            audited=True,
             shown=_is_open,
             question=(
                 "The account sends nothing any more, for ever. Its index is not given to another account, and its"
@@ -182,7 +184,7 @@ class AccountAdmin(OperationsAdmin):
         if len(chosen) != 1:
             self.message_user(request, "Choose one account: a location has one default.", messages.WARNING)
             return
-        self._each(request, chosen, _make_default, may_set_default)
+        self._each(request, chosen, _make_default, may_set_default, audited=True)
 
     @admin.action(permissions=["change"], description="Enable")
     def enable(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -200,6 +202,8 @@ class AccountAdmin(OperationsAdmin):
         accounts: Any,
         run: Callable[[User, Account, dict[str, Any]], str],
         permitted: Callable[[User, Account], bool],
+        *,
+        audited: bool = False,
     ) -> None:
         user = user_of(request)
         for account in accounts:
@@ -211,5 +215,6 @@ class AccountAdmin(OperationsAdmin):
             except Refused as refused:
                 self.message_user(request, refused.detail, messages.ERROR)
                 continue
-            self.log_change(request, account, sentence)
+            if not audited:
+                self.log_change(request, account, sentence)
             self.message_user(request, sentence, messages.SUCCESS)

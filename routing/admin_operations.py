@@ -30,6 +30,7 @@ class Operation:
 
     `run(user, obj, data)` does it and returns a sentence, for the person and for the object's history: no secret, no
     text of a message. `data` is what `form` gave, {} without one. It may raise Refused, and runs outside transactions.
+    `audited`: `run` writes the audit trail itself, and its sentence is for the person only.
     `shown(obj)`: whether the object's state allows it. `question`: asked on a page before it is done; without one and
     without a form it is done at once. `by`: the least role in the object's location; `permitted`, if given, decides
     instead.
@@ -44,6 +45,7 @@ class Operation:
     question: str = ""
     form: type[forms.Form] | None = None
     danger: bool = False
+    audited: bool = False
 
     @property
     def asks(self) -> bool:
@@ -157,7 +159,8 @@ class OperationsAdmin(FormPageMixin, LocationScopedAdmin):
                 return True
             refuse(form, refused)
             return False
-        self.log_change(request, obj, sentence)
+        if not operation.audited:
+            self.log_change(request, obj, sentence)
         self.message_user(request, sentence, messages.SUCCESS)
         return True
 

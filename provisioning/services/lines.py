@@ -15,12 +15,15 @@ from django.db.models.functions import Now
 
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Health, Line
+from routing import audit
 from routing import services as routing
 from routing.errors import Refused
-from routing.models import Account, LineState
+from routing.models import Account, AuditAction, LineState
 from routing.phones import InvalidPhone, parse_phone
 
 log = structlog.get_logger("hub.provisioning")
+
+BLOCKED = "The provider blocked its line: nothing is sent from it."
 
 
 @dataclass
@@ -101,12 +104,13 @@ def assign(setup: Setup, line: PhoneLine | None, number: str, health: Health, re
     try:
         with transaction.atomic():
             line = line or add_pending_line(setup)
-            account = _account_for(setup, number)
+            account, opened = _account_for(setup, number)
             moved = PhoneLine.objects.filter(pk=line.pk, status=LineStatus.PENDING).update(
                 status=LineStatus.ASSIGNED, phone_number=number, assigned_at=Now(), account=account, health=health
             )
             if not moved:
                 raise Refused("line_not_pending", "The line has its number already.", status=409)
+            _record(account, opened)
     except (IntegrityError, Refused):
         # What the database says holds the whole row: it goes nowhere.
         reading.conflicts.append(f"The provider lists {number}, which another line or account has.")
@@ -130,6 +134,14 @@ def note_health(line: PhoneLine, health: Health) -> bool:
         return False
     if line.account is not None:
         _connect(line.account, health)
+        if Health.BLOCKED in (line.health, health):
+            audit.record(
+                by=None,
+                action=AuditAction.CHANGED,
+                obj=line.account,
+                location_id=line.location_id,
+                detail=BLOCKED if health == Health.BLOCKED else "Its line is no longer blocked.",
+            )
     log.info("line health", line=str(line.pk), health=str(health))
     return True
 
@@ -159,8 +171,8 @@ def _numbers(setup: Setup, listed: Iterable[Line], reading: Reading) -> dict[str
     return numbers
 
 
-def _account_for(setup: Setup, number: str) -> Account:
-    """The location's account with that number, if no line backs it now; else a new one.
+def _account_for(setup: Setup, number: str) -> tuple[Account, bool]:
+    """The location's account with that number, if no line backs it now; else a new one, and then True.
 
     Raises Refused or IntegrityError when a line backs it.
     """
@@ -168,12 +180,22 @@ def _account_for(setup: Setup, number: str) -> Account:
     if account is not None:
         # A line that ended gives its account on; one that did not keeps it, by the unique column.
         PhoneLine.objects.filter(account=account, status=LineStatus.RELEASED).update(account=None)
-        return account
+        return account, False
     others = PhoneLine.objects.filter(setup=setup, account__isnull=False).count()
     suffix = f" {others + 1}" if others else ""
     longest = Account._meta.get_field("label").max_length or 0
     label = setup.label[: longest - len(suffix)] + suffix
-    return routing.open_account(location=setup.location, label=label, phone_number=number)
+    return routing.open_account(location=setup.location, label=label, phone_number=number), True
+
+
+def _record(account: Account, opened: bool) -> None:
+    audit.record(
+        by=None,
+        action=AuditAction.CREATED if opened else AuditAction.CHANGED,
+        obj=account,
+        location_id=account.location_id,
+        detail="Opened for a phone line that got its number." if opened else "A phone line has its number again.",
+    )
 
 
 def _connect(account: Account, health: Health, *, credentials_rejected: bool | None = None) -> None:

@@ -28,9 +28,10 @@ from provisioning.services.lines import (
     note_health,
 )
 from provisioning.services.upstream import adapter_for, credentials_of, reference_of, refusal, webhook_url
+from routing import audit
 from routing import services as routing
 from routing.errors import Refused
-from routing.models import Account
+from routing.models import Account, AuditAction
 from routing.phones import InvalidPhone, parse_phone
 
 log = structlog.get_logger("hub.provisioning")
@@ -316,7 +317,8 @@ def _stop_accounts(setup: Setup, detail: str) -> bool:
         row = lock_setup(setup)
         if row.credentials_set_at != setup.credentials_set_at or row.status == SetupStatus.CLOSED:
             return False
-        Setup.objects.filter(pk=row.pk, credentials_rejected_at=None).update(credentials_rejected_at=Now())
+        if Setup.objects.filter(pk=row.pk, credentials_rejected_at=None).update(credentials_rejected_at=Now()):
+            _record(row, "The provider refuses its credentials: its accounts send nothing.")
         _note_problem(row, CREDENTIALS_REJECTED, detail)
         routing.update_connection(account_ids=_account_ids(row), credentials_rejected=True)
     log.warning("credentials rejected", setup=str(setup.pk))
@@ -327,8 +329,13 @@ def _clear_rejection(row: Setup) -> None:
     if row.credentials_rejected_at is None:
         return
     Setup.objects.filter(pk=row.pk).update(credentials_rejected_at=None)
+    _record(row, "Its credentials work again.")
     _clear_problem(row, CREDENTIALS_REJECTED)
     routing.update_connection(account_ids=_account_ids(row), credentials_rejected=False)
+
+
+def _record(setup: Setup, sentence: str) -> None:
+    audit.record(by=None, action=AuditAction.CHANGED, obj=setup, location_id=setup.location_id, detail=sentence)
 
 
 def _account_ids(setup: Setup) -> list[UUID]:

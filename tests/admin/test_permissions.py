@@ -9,11 +9,11 @@ from tests.factories import make_account, make_user
 
 ALL = frozenset(MODELS)
 NONE: frozenset[str] = frozenset()
-SEEN = ALL - {"user", "apikey"}
+SEEN = ALL - {"user", "apikey", "auditentry"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
     "operator": (ALL, {"location", "membership", "user", "apikey", "contact", "setup"},
-                 ALL - {"apikey", "providerevent", "message"}, {"membership"}),
+                 ALL - {"apikey", "auditentry", "providerevent", "message"}, {"membership"}),
     "admin": (ALL - {"user"}, {"apikey", "contact", "setup"}, {"location", "membership", "account", "contact", "setup"},
               {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),
