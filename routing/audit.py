@@ -56,4 +56,6 @@ def actor_name(by: User | ApiKey | None) -> str:
 
 def shown(value: Any) -> str:
     """A value as the trail keeps it: a short text; "" for none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)[:200]

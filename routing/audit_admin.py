@@ -1,5 +1,6 @@
 """The audit trail to look at: who did what, to what, and when."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,7 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 
@@ -23,6 +24,7 @@ from routing.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter
 
 SEARCHED = 10_000
 """Entries that a search looks through, the newest first: no index helps it, and the trail only grows."""
+LONG_ID = re.compile(r"\b([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 ACTION_TONES = {AuditAction.CREATED: GOOD, AuditAction.CHANGED: BUSY, AuditAction.DELETED: BAD}
 
 
@@ -139,6 +141,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["hub/audit.css"]}
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Under the name that people know it by."""
+        return super().changelist_view(request, {"title": "Audit trail"} | (extra_context or {}))
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CursorChangeList]:
         """Never counted."""
         return AuditChangeList
@@ -177,6 +183,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             "action": badge(entry.get_action_display(), ACTION_TONES[AuditAction(entry.action)]),
             "kind": words_of(entry.object_type),
             "entry": entry,
+            "name": LONG_ID.sub(lambda found: f"{found[1]}…", entry.object_name),
             # A name that begins with the kind says it already.
             "named": entry.object_name.lower().startswith(words_of(entry.object_type).lower()),
         }
