@@ -121,7 +121,7 @@ class AuditChangeList(CursorChangeList):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Everything that was changed, for a location's admins; what belongs to no location, for operators. No page changes
-    or deletes an entry, and neither does the database."""
+    or deletes an entry, and the database refuses to."""
 
     view_by = Role.ADMIN
     list_words = "Who changed what, and when. Entries are kept as they were written."

@@ -23,8 +23,6 @@ from routing.phones import InvalidPhone, parse_phone
 
 log = structlog.get_logger("hub.provisioning")
 
-BLOCKED = "The provider blocked its line: nothing is sent from it."
-
 
 @dataclass
 class Reading:
@@ -110,7 +108,10 @@ def assign(setup: Setup, line: PhoneLine | None, number: str, health: Health, re
             )
             if not moved:
                 raise Refused("line_not_pending", "The line has its number already.", status=409)
-            _record(account, opened)
+            if opened:
+                _record(account, AuditAction.CREATED, "Opened for a phone line that got its number.")
+            else:
+                _record(account, AuditAction.CHANGED, "A phone line has its number again.")
     except (IntegrityError, Refused):
         # What the database says holds the whole row: it goes nowhere.
         reading.conflicts.append(f"The provider lists {number}, which another line or account has.")
@@ -135,13 +136,7 @@ def note_health(line: PhoneLine, health: Health) -> bool:
     if line.account is not None:
         _connect(line.account, health)
         if Health.BLOCKED in (line.health, health):
-            audit.record(
-                by=None,
-                action=AuditAction.CHANGED,
-                obj=line.account,
-                location_id=line.location_id,
-                detail=BLOCKED if health == Health.BLOCKED else "Its line is no longer blocked.",
-            )
+            note_block(line.account, blocked=health == Health.BLOCKED)
     log.info("line health", line=str(line.pk), health=str(health))
     return True
 
@@ -188,14 +183,14 @@ def _account_for(setup: Setup, number: str) -> tuple[Account, bool]:
     return routing.open_account(location=setup.location, label=label, phone_number=number), True
 
 
-def _record(account: Account, opened: bool) -> None:
-    audit.record(
-        by=None,
-        action=AuditAction.CREATED if opened else AuditAction.CHANGED,
-        obj=account,
-        location_id=account.location_id,
-        detail="Opened for a phone line that got its number." if opened else "A phone line has its number again.",
-    )
+def note_block(account: Account, *, blocked: bool = True) -> None:
+    """Write into the audit trail that the account's line was blocked, or no longer is."""
+    blocks, frees = "The provider blocked its line: nothing is sent from it.", "Its line is no longer blocked."
+    _record(account, AuditAction.CHANGED, blocks if blocked else frees)
+
+
+def _record(account: Account, action: AuditAction, sentence: str) -> None:
+    audit.record(by=None, action=action, obj=account, location_id=account.location_id, detail=sentence)
 
 
 def _connect(account: Account, health: Health, *, credentials_rejected: bool | None = None) -> None:

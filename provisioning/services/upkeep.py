@@ -25,6 +25,7 @@ from provisioning.services.lines import (
     apply_listing,
     assigned_lines,
     lock_setup,
+    note_block,
     note_health,
 )
 from provisioning.services.upstream import adapter_for, credentials_of, reference_of, refusal, webhook_url
@@ -284,7 +285,11 @@ def note_line_blocked(*, account: Account) -> None:
     as online again. An account without a line stops until a person changes that."""
     line = PhoneLine.objects.filter(account=account, status=LineStatus.ASSIGNED).select_related("setup").first()
     if line is None:
-        routing.update_connection(account_ids=[account.pk], line_blocked=True)
+        with transaction.atomic():
+            is_new = Account.objects.filter(pk=account.pk, line_blocked=False).exists()
+            routing.update_connection(account_ids=[account.pk], line_blocked=True)
+            if is_new:
+                note_block(account)
         return
     with transaction.atomic():
         row = lock_setup(line.setup)

@@ -191,6 +191,7 @@ def test_the_list_goes_on_and_counts_nothing_and_costs_the_same(ours: World, mon
     assert cost() == few
     client, address = sign_in(ours.admin), LIST
     seen: list[str] = []
+    assert client.get(LIST, {"before": "9" * 40}).status_code == 200
     for _ in range(4):
         answer = client.get(address)
         seen += [row.object_name for row in answer.context["cl"].result_list]
@@ -401,7 +402,7 @@ def test_services_write_down_a_change_once(ours: World) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_hub_tells_of_blocked_lines_and_refused_credentials_once(ours: World, provider: FakeProvider) -> None:
-    number = ours.account.phone_number
+    number, lineless = ours.account.phone_number, make_account(ours.location)
     for _ in range(2):
         provisioning.note_line_blocked(account=ours.account)
     provider.offers(number)
@@ -411,6 +412,8 @@ def test_the_hub_tells_of_blocked_lines_and_refused_credentials_once(ours: World
         provisioning.note_credentials_rejected(setup=Setup.objects.get(pk=ours.setup.pk))
     for _ in range(2):
         provisioning.read_lines(setup=ours.setup)
+    for _ in range(2):
+        provisioning.note_line_blocked(account=lineless)
     # A line that goes away for a while is no event for the trail.
     provider.offers(number, health=Health.OFFLINE)
     provisioning.read_lines(setup=ours.setup)
@@ -420,6 +423,7 @@ def test_the_hub_tells_of_blocked_lines_and_refused_credentials_once(ours: World
         (hub, "changed", "routing.account", "Its line is no longer blocked."),
         (hub, "changed", "provisioning.setup", "The provider refuses its credentials: its accounts send nothing."),
         (hub, "changed", "provisioning.setup", "Its credentials work again."),
+        (hub, "changed", "routing.account", "The provider blocked its line: nothing is sent from it."),
     ]
     assert {entry.location_id for entry in AuditEntry.objects.all()} == {ours.location.pk}
 
