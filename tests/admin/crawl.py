@@ -128,7 +128,7 @@ def _value(parameter: str, world: World | None, model: type[Model] | None) -> st
 _ABSENT = uuid4()
 
 
-def row_of(world: World | None, model: type[Model] | None) -> UUID | str:
+def row_of(world: World | None, model: type[Model] | None) -> UUID | str | int:
     """The id of the world's row of the model; without a world, or for no model, one that is not there."""
     if world is None:
         return _ABSENT
