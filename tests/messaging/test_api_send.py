@@ -46,7 +46,7 @@ def test_list_detail_and_send_show_the_same(clinic, api):
     sent = api.post(SEND, clinic.text(media_urls=media, metadata={"visit": 7}, send_style="confetti")).json()
     assert (sent["media_urls"], sent["attachments"], sent["send_style"]) == (media, [], "confetti")
     detail = api.get(f"{SEND}{sent['id']}/").json()
-    assert detail.pop("events") == []
+    assert (detail.pop("events"), detail.pop("reaction")) == ([], None)
     assert detail == sent
     assert api.get(SEND).json()["results"] == [sent]
 
