@@ -23,6 +23,7 @@ from django.urls import URLPattern, path, reverse
 
 from routing import impact
 from routing.admin_operations import Operation, OperationsAdmin
+from routing.contact_files import guarded
 from routing.impact import Affected, Change, Impact
 from routing.models import Contact, Role
 from routing.scoped_admin import may, user_of
@@ -186,21 +187,11 @@ def _lines(affected: Sequence[Affected]) -> Iterator[str]:
     for start in range(0, len(affected), CSV_BATCH):
         for row in _rows(affected[start : start + CSV_BATCH]):
             cells = (row["contact"].name, row["contact"].phone_number, *_named(row["before"]), *_named(row["after"]))
-            yield writer.writerow([harmless(cell) for cell in cells])
+            yield writer.writerow([guarded(cell) for cell in cells])
 
 
 def _named(account: AccountFacts | None) -> tuple[str, str]:
     return ("nobody", "") if account is None else (account.phone_number, f"{account.index} {account.label}")
-
-
-def harmless(cell: str) -> str:
-    """The cell as a spreadsheet takes it for text: what would begin a formula gets an apostrophe before it.
-
-    A number in E.164 is none.
-    """
-    if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not (cell[0] == "+" and cell[1:].isdecimal()):
-        return f"'{cell}"
-    return cell
 
 
 class _Echo:
