@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from messaging.delivery import evidence
@@ -43,10 +42,8 @@ def send_again(*, message: Message, by: User, reason: str = "") -> str:
     with transaction.atomic():
         _check_contact(message)
         _check_account(message.sender)
-        # The fence shuts out a worker of the first try that comes late.
         again = _undecided(message).update(
             dispatch_state=DispatchState.QUEUED,
-            fence=F("fence") + 1,
             due_at=Now(),
             expires_at=Now() + settings.HUB_MESSAGE_LIFETIME,
             uncertain_at=None,

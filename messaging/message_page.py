@@ -40,7 +40,7 @@ def page_of(message: Message) -> dict[str, Any]:
         "status": status_badge(message),
         "uncertain": message.dispatch_state == DispatchState.UNCERTAIN,
         "twice": sum(attempt.outcome == "accepted" for attempt in attempts) > 1,
-        "problem": {"code": message.failed_code or message.code, "detail": message.detail},
+        "problem": _problem_of(message),
         "attachments": [attachment_row(message, row) for row in message.attachments.order_by("order")],
         "reaction": Reaction.objects.filter(message=message.pk, removed_at=None).first(),
         "trace": trace_of(message),
@@ -54,6 +54,15 @@ def page_of(message: Message) -> dict[str, Any]:
         if message.account_id
         else "",
     }
+
+
+def _problem_of(message: Message) -> dict[str, str] | None:
+    """What went wrong; None where the decision, which is told anyway, says the same."""
+    code = message.failed_code or message.code
+    decided = (message.trace or {}).get("sentence")
+    if (not code and not message.detail) or (message.detail and message.detail == decided):
+        return None
+    return {"code": code, "detail": message.detail}
 
 
 def conversation_url(message: Message) -> str:
