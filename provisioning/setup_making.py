@@ -134,7 +134,6 @@ class SetupMaking(OperationsAdmin):
             form.data["setup_id"] = str(uuid4())
 
     def _say_made(self, request: HttpRequest, setup: Setup, sentence: str) -> None:
-        self.log_addition(request, setup, sentence)
         if setup.status in STUCK:
             self.message_user(
                 request, "Stored, but not ready: what went wrong, and what to do, stands below.", messages.ERROR
