@@ -183,7 +183,7 @@ def _explain(bubble: Bubble, trace: dict[str, Any]) -> None:
         "code": trace.get("code") or "",
         "failed": failed,
         "steps": [told(step) for step in trace.get("steps", [])],
-        "warnings": trace.get("warnings", []),
+        "warnings": [item | {"detail": in_words(item.get("detail", ""))} for item in trace.get("warnings", [])],
     }
 
 
