@@ -29,7 +29,7 @@ lint: $(VENV)/.dev ## format, lint, types, import directions, migrations, deploy
 bench: $(VENV)/.dev ## what the admin's pages cost at a million messages; ARGS="--quick --plans"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-pictures: $(VENV)/.dev ## the README's pictures, from a demo of its own; wants Debian's chromium
+pictures: $(VENV)/.dev ## a picture of every page, from a demo of its own; wants Debian's chromium
 	$(BIN)/python -m docs.make_pictures
 
 lock: | $(VENV)/bin/python ## renew the locks after a change of requirements*.txt

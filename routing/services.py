@@ -223,7 +223,17 @@ def set_opt_out(
     changed = set_opt_out_of_many(contact_ids=[contact.pk], opted_out=opted_out, at=at, source=source, by=by)
     if changed:
         contact.refresh_from_db(fields=["opted_out_at"])
+    elif opted_out and source == ConsentSource.MESSAGE:
+        _note_own_word(contact, at or timezone.now())
     return bool(changed)
+
+
+def _note_own_word(contact: Contact, at: datetime) -> None:
+    last = ConsentChange.objects.filter(contact=contact).first()
+    if last is None or last.source != ConsentSource.MESSAGE:
+        ConsentChange.objects.create(
+            location_id=contact.location_id, contact=contact, opted_out=True, at=at, source=ConsentSource.MESSAGE
+        )
 
 
 @transaction.atomic

@@ -56,14 +56,20 @@ def _run(options: argparse.Namespace) -> int:
             time.sleep(0.5)
 
 
-def bring_up(processes: Processes, variables: dict[str, str], place: env.Place = env.CHECKOUT) -> dict[str, str]:
+def bring_up(
+    processes: Processes,
+    variables: dict[str, str],
+    place: env.Place = env.CHECKOUT,
+    *,
+    sandbox_options: Sequence[str] = (),
+) -> dict[str, str]:
     """Start everything on an empty database, load the clinic, and return what `load_demo` told of it."""
     hub, phones = variables["HUB_PUBLIC_URL"], variables["SENDBLUE_BASE_URL"]
     env.fresh_files(place)
     _say("Database: a fresh SQLite file …")
     processes.run("manage.py", "migrate", "--verbosity", "0")
     _say("Starting the sandbox provider, the web server and the worker …")
-    processes.start("sandbox", _sandbox(phones, place))
+    processes.start("sandbox", [*_sandbox(phones, place), *sandbox_options])
     processes.start("web", _web(hub))
     processes.start("worker", ["manage.py", "deliver"])
     processes.wait_for("sandbox", f"{phones}/_sandbox/health")
@@ -75,7 +81,7 @@ def bring_up(processes: Processes, variables: dict[str, str], place: env.Place =
 
 def _port(name: str, wished: int) -> int:
     port = env.free_port(wished)
-    if port != wished:
+    if wished and port != wished:
         _say(f"Port {wished} is taken; the {name} takes {port} instead.")
     return port
 

@@ -14,7 +14,9 @@ SERIOUS = {"serious", "critical"}
 FILES = re.compile(r"\.(csv|xlsx)$|/export/|/csv/|^/files/")
 """Addresses that answer with a file."""
 
-WIDEST = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+WIDEST = (
+    "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - document.documentElement.clientWidth"
+)
 LINKS = "Array.from(document.querySelectorAll('a[href]'), (link) => link.href)"
 
 
@@ -23,6 +25,8 @@ class Finding:
     """What one page is like. Empty lists and zeros are good."""
 
     address: str
+    source: str = ""
+    """The page that linked to it."""
     status: int = 200
     axe: list[str] = field(default_factory=list)
     too_wide: dict[int, int] = field(default_factory=dict)
@@ -44,44 +48,44 @@ def kind(address: str) -> str:
     return ":".join(filter(None, [match.url_name or "", str(match.kwargs.get("name", ""))]))
 
 
-def pages(page: Page, *, start: str = "/admin/", most: int = 120) -> dict[str, str]:
-    """An address for each kind of page that links lead to."""
-    found: dict[str, str] = {}
-    queue = [start]
+def pages(page: Page, *, start: str = "/admin/", most: int = 120) -> dict[str, tuple[str, str]]:
+    """An address for each kind of page that links lead to, and the page with the first link to it."""
+    found: dict[str, tuple[str, str]] = {}
+    queue = [(start, "")]
     while queue and len(found) < most:
-        address = queue.pop(0)
+        address, source = queue.pop(0)
         name = kind(address)
         if not name or name in found:
             continue
-        found[name] = address
+        found[name] = address, source
         page.goto(address)
-        queue += [link for link in page.evaluate(LINKS) if urlsplit(link).query == "" or kind(link) not in found]
+        queue += [(link, address) for link in page.evaluate(LINKS) if kind(link) not in found]
     return found
 
 
-def look_at(page: Page, address: str) -> Finding:
+def look_at(page: Page, address: str, source: str = "") -> Finding:
     """Measure a page, light and dark, at three widths."""
     page.set_viewport_size({"width": WIDE, "height": 900})
     page.emulate_media(color_scheme="light")
     answer = page.goto(address)
     page.wait_for_load_state("load")
     page.wait_for_timeout(150)  # what moves, moves now
-    finding = Finding(address=address, status=answer.status if answer else 0)
+    finding = Finding(address, source, status=answer.status if answer else 0)
     finding.layout_shift = round(page.evaluate("window.layoutShift"), 4)
     finding.headings = page.locator("h1").count()
-    finding.axe = _axe(page, "light")
+    finding.axe = violations(page, "light")
     page.emulate_media(color_scheme="dark")
-    finding.axe += _axe(page, "dark")
+    finding.axe += violations(page, "dark")
     for width in (WIDE, MIDDLE, NARROW):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(50)
         if (out := int(page.evaluate(WIDEST))) > 0:
             finding.too_wide[width] = out
-    finding.axe += [f"{line} at {NARROW} px" for line in _axe(page, "dark") if line not in finding.axe]
+    finding.axe += [f"{line} at {NARROW} px" for line in violations(page, "dark") if line not in finding.axe]
     return finding
 
 
-def _axe(page: Page, theme: str) -> list[str]:
+def violations(page: Page, theme: str) -> list[str]:
     return [
         f"{theme}: {rule['id']} ({rule['impact']}): {rule['nodes'][0]['html'][:160]} [{len(rule['nodes'])}×]"
         for rule in Axe().run(page).response["violations"]

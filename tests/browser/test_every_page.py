@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.rig import Hub, People, Trouble
-from tests.browser.survey import Finding, look_at, pages
+from tests.browser.survey import Finding, look_at, pages, violations
 
 MOST_SHIFT = 0.01
 """Of the score that browsers call layout shift; from 0.1 on people notice."""
@@ -24,7 +24,7 @@ def survey(hub: Hub, chromium: Browser, signed_in: dict[str, Any]) -> Survey:
     trouble = Trouble()
     people = People(hub, chromium, trouble, signed_in)
     page = people.as_("admin")
-    found = {name: look_at(page, address) for name, address in pages(page).items()}
+    found = {name: look_at(page, *where) for name, where in pages(page).items()}
     found["login"] = look_at(people.stranger(), "/admin/login/")
     people.close()
     found["trouble"] = Finding(address="", axe=trouble.found)
@@ -39,7 +39,9 @@ def told(survey: Survey, wrong: Callable[[Finding], Any]) -> str:
 
 def test_links_lead_to_pages_that_are_there(survey: Survey) -> None:
     assert len(survey) > 15
-    assert told(survey, lambda finding: finding.status if finding.status != 200 else "") == ""
+    assert (
+        told(survey, lambda finding: f"{finding.status}, from {finding.source}" if finding.status != 200 else "") == ""
+    )
 
 
 def test_axe_finds_nothing_serious_in_light_and_dark(survey: Survey) -> None:
@@ -78,8 +80,6 @@ def test_the_survey_would_see_it(hub: Hub, people: People) -> None:
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0
     assert page.evaluate("window.layoutShift") > MOST_SHIFT
-    from tests.browser.survey import _axe
-
-    assert any("button-name" in line for line in _axe(page, "light"))
+    assert any("button-name" in line for line in violations(page, "light"))
     assert any("Content Security Policy" in line for line in people.trouble.found)
     people.trouble.found.clear()

@@ -5,7 +5,9 @@ import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from imessage_hub.demo.days import live_through
 from provisioning.models import PhoneLine
 from provisioning.services import create_setup
 from routing.models import Account, Location, Membership, Role, User
@@ -23,8 +25,9 @@ class Command(BaseCommand):
     """Fills an empty database with a clinic, through the same services as everybody."""
 
     help = (
-        "Loads the location “Maple Street Clinic” with three users, four connected accounts, a pending line and its "
-        "contacts, and prints what the demo needs to know of them as JSON. Wants a provider: the sandbox."
+        "Loads the location “Maple Street Clinic” with three users, four connected accounts, a pending line, "
+        "contacts and two weeks of messages, and prints what the demo needs to know of them as JSON. "
+        "Wants a provider: the sandbox."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,6 +56,7 @@ class Command(BaseCommand):
             by=people["dana"],
         )
         contacts = self._contacts(location, people["lee"], accounts["Billing"].phone_number)
+        live_through(location=location, doctor=people["lee"], accounts=accounts, now=timezone.now())
         _, key = create_api_key(location=location, name="Demo")
         told = {
             "location": str(location.pk),
