@@ -6,6 +6,7 @@ Each module of GROUPS gives rows (`rows(filled)`); the whole run takes some minu
 import argparse
 import importlib
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def _run(size: int, *, rounds: int, plans: bool) -> int:
         _say(f"{filled.seconds:.0f} s. Opening {len(rows)} pages {rounds + 1} times …")
         results.append(measure(filled, rows, rounds=rounds))
     few, many = results
+    busy, cores = os.getloadavg()[1], os.cpu_count()
+    _say(f"PostgreSQL beside it on {cores} cores, load {busy:.1f}; database milliseconds, median of {rounds} rounds.")
     _say(f"\n{_table(rows, few, many, size)}\n")
     if plans:
         for row in rows:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.http import Http404, HttpRequest
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -14,7 +15,7 @@ from imessage_hub.home_steps import address, facts_of, first_steps
 from messaging import statistics
 from messaging.advice import advice
 from messaging.message_words import SHORT_RULES, STATUS_TONES
-from messaging.models import MessageStatus
+from messaging.models import Message, MessageStatus
 from provisioning.attention import Trouble, troubles
 from routing.models import Location, Role, User
 from routing.scoped_admin import MAX_SEARCH_LENGTH, user_of
@@ -44,6 +45,7 @@ def home(request: HttpRequest) -> dict[str, Any]:
     if location is None:
         return {"location": None, "may_add_location": user.is_superuser, "address": address("routing_location_add")}
     today = statistics.today(location, now=now)
+    only = _today_only(user, location)
     facts = facts_of(location, user)
     inbound = statistics.last_inbound(location)
     return {
@@ -53,16 +55,16 @@ def home(request: HttpRequest) -> dict[str, Any]:
         "steps": first_steps(location, user, facts),
         "today": today,
         "on_their_way": today.count(*ON_THEIR_WAY),
-        "statuses": _statuses(location, today),
-        "rules": _rules(location, today),
-        "failures": [_failure(location, failures) for failures in today.failures],
+        "statuses": _statuses(location, today, only),
+        "rules": _rules(location, today, only),
+        "failures": [_failure(location, failures, only) for failures in today.failures],
         "chart": draw(statistics.last_days(location, now=now, so_far=today)),
         "troubles": [_trouble(trouble, now) for trouble in troubles(location, now=now)],
         "no_setup": not facts["setup"],
         "desk": _desk(location, statistics.on_desk(location, now=now)),
         "inbound": inbound,
         "inbound_url": inbound and _conversation(inbound.contact_id, inbound.pk),
-        "links": _links(location),
+        "links": _links(location, only),
         "is_admin": user.may(Role.ADMIN, location.pk),
     }
 
@@ -100,25 +102,31 @@ def _messages(location: Location, **query: Any) -> str:
     return address("messaging_message_changelist", location__id__exact=location.pk, **query)
 
 
-def _links(location: Location) -> Mapping[str, str]:
+def _today_only(user: User, location: Location) -> dict[str, str]:
+    """What narrows the list to the location's day: nothing where the list keeps another zone's days for the user."""
+    known = admin.site.get_model_admin(Message).lookups  # type: ignore[attr-defined]
+    return {"date": "today"} if "date" in known and user.time_zone == location.time_zone else {}
+
+
+def _links(location: Location, only: Mapping[str, str]) -> Mapping[str, str]:
     here: dict[str, Any] = {"location__id__exact": location.pk}
     return {
-        "messages": _messages(location),
-        "received": _messages(location, direction__exact="inbound"),
-        "sent": _messages(location, direction__exact="outbound"),
-        "failed": _messages(location, status=MessageStatus.FAILED),
+        "messages": _messages(location, **only),
+        "received": _messages(location, direction__exact="inbound", **only),
+        "sent": _messages(location, direction__exact="outbound", **only),
+        "failed": _messages(location, status=MessageStatus.FAILED.value, **only),
         "setups": address("provisioning_setup_changelist", **here),
         "add_setup": address("provisioning_setup_add", location=location.pk),
         "conversations": address("messaging_thread_changelist", "messaging_message_changelist", **here),
     }
 
 
-def _statuses(location: Location, today: statistics.Today) -> list[Share]:
+def _statuses(location: Location, today: statistics.Today, only: Mapping[str, str]) -> list[Share]:
     return [
         Share(
             str(status.label),
             today.by_status[status],
-            _messages(location, status=status.value),
+            _messages(location, status=status.value, **only),
             STATUS_TONES[status],
         )
         for status in MessageStatus
@@ -126,13 +134,13 @@ def _statuses(location: Location, today: statistics.Today) -> list[Share]:
     ]
 
 
-def _rules(location: Location, today: statistics.Today) -> list[Share]:
+def _rules(location: Location, today: statistics.Today, only: Mapping[str, str]) -> list[Share]:
     most = max(today.by_rule.values(), default=1)
     return [
         Share(
             SHORT_RULES[rule],
             today.by_rule[rule],
-            _messages(location, rule=rule.value),
+            _messages(location, rule=rule.value, **only),
             percent=max(1, round(100 * today.by_rule[rule] / most)),
         )
         for rule in Rule
@@ -140,22 +148,23 @@ def _rules(location: Location, today: statistics.Today) -> list[Share]:
     ]
 
 
-def _failure(location: Location, failures: statistics.Failures) -> dict[str, Any]:
+def _failure(location: Location, failures: statistics.Failures, only: Mapping[str, str]) -> dict[str, Any]:
     status = MessageStatus.EXPIRED if failures.expired else MessageStatus.FAILED
     return {
         "code": failures.code,
         "count": failures.count,
         "advice": advice(failures.code, failures.detail),
-        "url": _messages(location, status=status.value),
+        "url": _messages(location, status=status.value, **only),
     }
 
 
 def _trouble(trouble: Trouble, now: datetime) -> dict[str, Any]:
+    told = trouble.since is not None and now - trouble.since >= timedelta(minutes=1)
     return {
         "trouble": trouble,
         "url": address("provisioning_setup_change", args=(trouble.setup.pk,)),
         # The larger unit alone: "3 days", not "3 days, 4 hours".
-        "age": timesince(trouble.since, now, depth=1) if trouble.since else "",
+        "age": timesince(trouble.since, now, depth=1) if told and trouble.since else "",
     }
 
 
@@ -165,7 +174,7 @@ def _desk(location: Location, count: int) -> dict[str, Any] | None:
         return None
     told = f"{statistics.MOST_ON_DESK}+" if count > statistics.MOST_ON_DESK else str(count)
     # The page made for it, or the list.
-    url = address("messaging_message_desk") or _messages(location, status=MessageStatus.UNCERTAIN)
+    url = address("messaging_message_desk") or _messages(location, status=MessageStatus.UNCERTAIN.value)
     return {"count": told, "one": count == 1, "url": url}
 
 

@@ -312,6 +312,7 @@ LOGGING = {
         # Refusals have their line already, by RequestLog; failures come with where they happened.
         "django.request": {"filters": ["without_path"], "level": "ERROR"},
         "django.security": {"filters": ["without_path"]},
+        "django.security.csrf": {"filters": ["without_path"]},
         # DisallowedHost and its kin, each a logger of its own; the request's log line tells of them.
         "django.security.DisallowedHost": {"filters": ["without_path"]},
         # These write addresses, statements and values: never below WARNING, whatever the root says.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import django_filters
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404
 from django.utils import timezone
@@ -34,7 +35,8 @@ from messaging.api_shapes import (
 )
 from messaging.models import Direction, Message, MessageStatus
 from messaging.services import NewMessage
-from routing.models import Account, Contact, Role
+from routing import audit
+from routing.models import Account, AuditAction, Contact, Role
 from routing.problems import problem, problem_response
 from routing.selection import Rule
 from routing.tenancy_api import IdFilter, LocationViewSet, MomentFilter, NoBody, matches_digits, wrong
@@ -186,7 +188,15 @@ class MessageView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         """Keep a queued or scheduled message from being sent."""
         message: Message = self.get_object()
         self.read_body(NoBody)
-        services.cancel(message=message)
+        with transaction.atomic():
+            services.cancel(message=message)
+            audit.record(
+                by=self.caller,
+                action=AuditAction.CHANGED,
+                obj=message,
+                location_id=message.location_id,
+                detail="Cancelled: it is not sent.",
+            )
         return self._answer(message.pk)
 
     @extend_schema(request=None, responses={200: MessageDetailAnswer})

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from messaging.advice import advice
 from messaging.attachment_pages import attachment_row
 from messaging.message_words import told
 from messaging.models import Attachment, Direction, EventKind, Message, MessageEvent, MessageStatus, TypingNotice
@@ -164,8 +165,10 @@ def _bubble(message: Message, where: Location, reasons: dict[UUID, str], shown: 
     bubble.uncertain = status == MessageStatus.UNCERTAIN
     bubble.again = status in (MessageStatus.FAILED, MessageStatus.EXPIRED)
     if bubble.again:
-        bubble.problem = in_words(reasons.get(message.pk) or message.detail or _no_reason(status))
-        bubble.problem_code = message.failed_code or message.code
+        bubble.problem_code = (
+            message.failed_code or message.code or ("expired" if status == MessageStatus.EXPIRED else "")
+        )
+        bubble.problem = in_words(_problem(message, bubble.problem_code, reasons.get(message.pk, "")))
     _explain(bubble, message.trace or {})
     return bubble
 
@@ -191,10 +194,12 @@ def _reasons(messages: Iterable[Message]) -> dict[UUID, str]:
     return dict(events.values_list("message", "detail"))
 
 
-def _no_reason(status: MessageStatus) -> str:
-    if status == MessageStatus.EXPIRED:
-        return "It could not be sent in time."
-    return "The provider could not deliver it and did not say why."
+def _problem(message: Message, code: str, told: str) -> str:
+    """Why it did not arrive, and what to do."""
+    if message.account is None:
+        return message.detail  # the decision's own sentence says both
+    known = advice(code, told or message.detail)
+    return f"{known.reason} {known.action}"
 
 
 def _reaction(message: Message) -> str:

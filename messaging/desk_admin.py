@@ -142,6 +142,7 @@ class DeskPages(OperationsAdmin):
             context["message"] = message
             context["account"] = account_token(message.account)
             context["back"] = back or context["back"]
+            context["back_words"] = "Desk" if back else title_of(message)
             context["title"] = f"{context['submit']}: {title_of(message)}"
         elif isinstance(response, HttpResponseRedirect) and back:
             return HttpResponseRedirect(back)

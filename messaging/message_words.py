@@ -79,7 +79,8 @@ def account_token(account: Account | None) -> SafeString | str:
     if account is None:
         return "–"
     return format_html(
-        '<span title="{}"><span class="hub-token">{{IM#{}}}</span> <span class="msg-account">{}</span></span>',
+        '<span title="{} · {}"><span class="hub-token">{{IM#{}}}</span> <span class="msg-account">{}</span></span>',
+        account.label,
         account.phone_number,
         account.index,
         account.label,

@@ -15,6 +15,8 @@ LOOK_BACK = 200
 CLOCKS = timedelta(minutes=5)
 """How far the provider's clock and ours may be apart: nobody reacts to what was not sent yet."""
 MAX_EMOJI = 16
+SHORTEST_BEGINNING = 10
+"""Characters of a quote that was cut short: fewer would fit many a message."""
 HEART, THUMB_UP, THUMB_DOWN, LAUGH, MARKS, QUESTION = "❤️", "👍", "👎", "😂", "‼️", "❓"
 
 ADDED = {
@@ -155,7 +157,7 @@ def _begins(ours: list[Message], quote: str) -> Message | None:
     """The newest message that begins as a quote which was cut short."""
     for cut in ("…", "..."):
         beginning = quote.removesuffix(cut).strip()
-        if quote.endswith(cut) and beginning:
+        if quote.endswith(cut) and len(beginning) >= SHORTEST_BEGINNING:
             return next((message for message in ours if message.text.strip().startswith(beginning)), None)
     return None
 

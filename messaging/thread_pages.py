@@ -61,11 +61,11 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
         """What a page that is open shows from now on; 204 while that is what it shows already (`v`)."""
         thread = self._thread(request, object_id)
         before = _position(request)
-        shown = conversation.window(thread.contact, before=before)
         if before is None:
             self._look_at(request, thread)
-            if request.GET.get("v") == shown.version:
-                return HttpResponse(status=HTTPStatus.NO_CONTENT)
+        shown = conversation.window(thread.contact, before=before)
+        if before is None and request.GET.get("v") == shown.version:
+            return HttpResponse(status=HTTPStatus.NO_CONTENT)
         return self._fragment(request, thread, shown)
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -17,7 +17,7 @@ from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers import ADAPTERS
 from provisioning.providers.base import Health
 from routing.errors import Refused
-from routing.models import Role, User
+from routing.models import Role
 from routing.tenancy_api import LocatedSerializer, LocationViewSet, Text, Word
 
 
@@ -139,8 +139,7 @@ class SetupView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationViewSe
             )
         location = self.require_location()
         given = self.read_body(NewSetup)
-        caller = self.caller
-        setup = services.create_setup(location=location, by=caller if isinstance(caller, User) else None, **given)
+        setup = services.create_setup(location=location, by=self.caller, **given)
         return Response(SetupDetailAnswer(self.get_queryset().get(pk=setup.pk)).data, status=HTTPStatus.CREATED)
 
 

@@ -134,11 +134,12 @@ class SetupMaking(OperationsAdmin):
             form.data["setup_id"] = str(uuid4())
 
     def _say_made(self, request: HttpRequest, setup: Setup, sentence: str) -> None:
-        self.log_addition(request, setup, sentence)
-        level = messages.ERROR if setup.status in STUCK else messages.SUCCESS
-        self.message_user(request, f"{sentence} {STATUS_WORDS[SetupStatus(setup.status)]}", level)
-        if setup.problem:
-            self.message_user(request, setup.problem, messages.WARNING)
+        if setup.status in STUCK:
+            self.message_user(
+                request, "Stored, but not ready: what went wrong, and what to do, stands below.", messages.ERROR
+            )
+            return
+        self.message_user(request, f"{sentence} {STATUS_WORDS[SetupStatus(setup.status)]}", messages.SUCCESS)
 
     def _on_to(self, request: HttpRequest, setup: Setup) -> HttpResponse:
         """To the setup's page; a page that asked by script is told where that is."""

@@ -12,7 +12,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from routing import contact_admin, impact, invitation_admin, key_admin, location_admin, services, team_admin
+from routing import (
+    audit_admin,
+    contact_admin,
+    impact,
+    invitation_admin,
+    key_admin,
+    location_admin,
+    services,
+    team_admin,
+)
 from routing.admin_lists import ChoiceFilter, HubChangeList
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, badge, icon, moment, phone
 from routing.admin_operations import Operation
@@ -23,7 +32,15 @@ from routing.models import Account, Membership, Role, User
 from routing.scoped_admin import ScopedRelatedFilter, location_ids, offer_members, user_of
 from routing.selection import Blocker
 
-__all__ = ["AccountAdmin", "contact_admin", "invitation_admin", "key_admin", "location_admin", "team_admin"]
+__all__ = [
+    "AccountAdmin",
+    "audit_admin",
+    "contact_admin",
+    "invitation_admin",
+    "key_admin",
+    "location_admin",
+    "team_admin",
+]
 
 BLOCKER_WORDS = {
     Blocker.DISABLED: "disabled",
@@ -174,6 +191,7 @@ class AccountAdmin(ImpactAdmin):
             name="make-default",
             label="Make default",
             run=_make_default,
+            audited=True,
             permitted=may_set_default,
             shown=lambda account: _is_open(account) and account.location.default_account_id != account.pk,
         ),
@@ -183,6 +201,7 @@ class AccountAdmin(ImpactAdmin):
             name="retire",
             label="Retire",
             run=_retire,
+            audited=True,
             shown=_is_open,
             question=(
                 "The account sends nothing any more, for ever. Its index is not given to another account, and its"
@@ -314,10 +333,10 @@ class AccountAdmin(ImpactAdmin):
         permitted: Callable[[User, Account], bool],
     ) -> HttpResponse | None:
         """The page of the numbers where contacts are affected; else it is done, or refused, one after the other."""
-        user, shown = user_of(request), self.operation_named(name).shown
-        possible = [account for account in accounts if permitted(user, account) and shown(account)]
+        user, operation = user_of(request), self.operation_named(name)
+        possible = [account for account in accounts if permitted(user, account) and operation.shown(account)]
         if not possible or not self.touches_contacts(name, possible):
-            self._each(request, accounts, run, permitted)
+            self._each(request, accounts, run, permitted, audited=operation.audited)
             return None
         for account in accounts:
             if not permitted(user, account):
@@ -333,6 +352,8 @@ class AccountAdmin(ImpactAdmin):
         accounts: Any,
         run: Callable[[User, Account, dict[str, Any]], str],
         permitted: Callable[[User, Account], bool],
+        *,
+        audited: bool = False,
     ) -> None:
         user = user_of(request)
         for account in accounts:
@@ -344,5 +365,6 @@ class AccountAdmin(ImpactAdmin):
             except Refused as refused:
                 self.message_user(request, refused.detail, messages.ERROR)
                 continue
-            self.log_change(request, account, sentence)
+            if not audited:
+                self.log_change(request, account, sentence)
             self.message_user(request, sentence, messages.SUCCESS)

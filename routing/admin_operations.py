@@ -32,7 +32,7 @@ class Operation:
     text of a message. `data` is what `form` gave, {} without one. It may raise Refused, and runs outside transactions.
     `shown(obj)`: whether the object's state allows it. `question`: asked on a page before it is done; without one and
     without a form it is done at once. `by`: the least role in the object's location; `permitted`, if given, decides
-    instead. `audited`: `run` writes the object's history itself, in the transaction of what it does.
+    instead. `audited`: `run` writes the audit trail itself, in the transaction of what it does.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Locations, accounts and contacts over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
@@ -17,9 +17,20 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routing import services
+from routing import audit, services
 from routing.errors import Refused
-from routing.models import Account, ApiKey, ConsentSource, Contact, Location, Membership, Role, Unavailable, User
+from routing.models import (
+    Account,
+    ApiKey,
+    AuditAction,
+    ConsentSource,
+    Contact,
+    Location,
+    Membership,
+    Role,
+    Unavailable,
+    User,
+)
 from routing.phones import InvalidPhone, parse_phone
 from routing.selection import Blocker
 from routing.tenancy_api import (
@@ -122,8 +133,21 @@ class AccountView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         changes = self.read_body(AccountChange)
         if changes.get("user") is not None:
             changes["user"] = services.resolve_user(location=account.location, given=changes["user"], field="user")
-        if changes:
-            Account.objects.filter(pk=account.pk).update(**changes)
+        told = {
+            name: (audit.shown(getattr(account, name)), audit.shown(value))
+            for name, value in changes.items()
+            if getattr(account, name) != value
+        }
+        if told:
+            with transaction.atomic():
+                Account.objects.filter(pk=account.pk).update(**changes)
+                audit.record(
+                    by=self.caller,
+                    action=AuditAction.CHANGED,
+                    obj=account,
+                    location_id=account.location_id,
+                    changes=told,
+                )
         return Response(AccountAnswer(self.get_queryset().get(pk=account.pk)).data)
 
     @extend_schema(request=None, responses=AccountAnswer)
@@ -239,6 +263,7 @@ class ContactView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
             if not made:
                 raise contact_exists()
             self._write(contact, location, given)
+            self._note(contact, AuditAction.CREATED)
         return self._answer(contact.pk, HTTPStatus.CREATED)
 
     @extend_schema(request=ContactFields, responses=ContactAnswer)
@@ -250,6 +275,7 @@ class ContactView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         try:
             with transaction.atomic():
                 self._write(contact, location, given)
+                self._note(contact, AuditAction.CHANGED, [name for name in given if name != "location"])
         except IntegrityError:
             number = given.get("phone_number")
             if Contact.objects.filter(location=location, phone_number=number).exclude(pk=contact.pk).exists():
@@ -264,6 +290,7 @@ class ContactView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         self.read_body(NoBody)
         try:
             with transaction.atomic():
+                self._note(contact, AuditAction.DELETED)
                 contact.delete()
         except (ProtectedError, IntegrityError):
             raise Refused(
@@ -288,6 +315,17 @@ class ContactView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
                 source=ConsentSource.PERSON if isinstance(by, User) else ConsentSource.API,
                 by=by if isinstance(by, User | ApiKey) else None,
             )
+
+    def _note(self, contact: Contact, action: AuditAction, fields: Sequence[str] = ()) -> None:
+        """Into the audit trail, without a word about the person."""
+        audit.record(
+            by=self.caller,
+            action=action,
+            obj=contact,
+            location_id=contact.location_id,
+            name=f"Contact {contact.pk}",
+            changes=dict.fromkeys(fields),
+        )
 
     def _answer(self, contact_id: UUID, status: HTTPStatus) -> Response:
         return Response(ContactAnswer(self.get_queryset().get(pk=contact_id)).data, status=status)

@@ -11,6 +11,9 @@ from routing.models import ApiKey, AuditAction, AuditEntry, User
 THE_HUB = "iMessage Hub"
 """The actor of what nobody asked for: a line that was assigned, a key that was rejected."""
 
+PROGRAM = "API key "
+"""How the name of an actor begins that is a program."""
+
 Changes = Mapping[str, tuple[str, str] | None]
 """Field → (what it was, what it is); None where the values are secret or about a person outside the hub."""
 
@@ -48,9 +51,11 @@ def actor_name(by: User | ApiKey | None) -> str:
     """How the trail calls whoever did it."""
     if by is None:
         return THE_HUB
-    return f"API key {by.name}" if isinstance(by, ApiKey) else by.get_username()
+    return f"{PROGRAM}{by.name}"[:200] if isinstance(by, ApiKey) else by.get_username()
 
 
 def shown(value: Any) -> str:
     """A value as the trail keeps it: a short text; "" for none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)[:200]

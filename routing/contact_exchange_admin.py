@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, QuerySet
@@ -212,7 +213,10 @@ class ContactExchangeAdmin(OperationsAdmin):
         return StreamingHttpResponse(write_csv(cells), content_type="text/csv; charset=utf-8", headers=headers)
 
     def _rows_of(self, request: HttpRequest) -> QuerySet[Contact]:
-        changes: Any = self.get_changelist_instance(request)
+        try:
+            changes: Any = self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            raise Http404 from error
         rows: QuerySet[Contact] = changes.get_queryset(request)
         ids = location_ids(user_of(request), self.exchange_by)
         return rows if ids is None else rows.filter(location__in=ids)

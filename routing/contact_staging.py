@@ -4,6 +4,7 @@ A private file with a random name, in a directory that only the hub's own user m
 signed word that names it, its location and whose it is. It goes when it was used, and after `KEPT_FOR` in any case.
 """
 
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -84,12 +85,11 @@ def find(word: str, *, by: User) -> Staged | None:
 def sweep() -> None:
     """Remove every upload whose time is over."""
     oldest = time.time() - KEPT_FOR.total_seconds()
-    for path in _directory().iterdir():
-        try:
+    directory = Path(settings.HUB_IMPORT_ROOT)
+    for path in directory.iterdir() if directory.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
             if path.stat().st_mtime < oldest:
                 path.unlink()
-        except FileNotFoundError:
-            continue
 
 
 def _directory() -> Path:

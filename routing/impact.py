@@ -140,7 +140,7 @@ def _affected(change: Change) -> Iterator[Affected]:
     accounts = [account_facts(account) for account in Account.objects.open().filter(location=change.location)]
     before = _World(change.location, accounts, change.location.default_account_id)
     after = _World(change.location, _changed(accounts, change), change.default_id)
-    for contact_id, key in _contacts(change.location):
+    for contact_id, key in _contacts(change.location, accounts):
         now, then = before.sender(key), after.sender(key)
         if now is not None and (then is None or then.phone_number != now.phone_number):
             yield Affected(contact_id, now, then)
@@ -157,9 +157,13 @@ def _changed(accounts: Iterable[AccountFacts], change: Change) -> Iterator[Accou
             yield replace(account, blockers=(*account.blockers, blocker))
 
 
-def _contacts(location: Location) -> Iterator[tuple[UUID, _Key]]:
-    """Those who may be written to, in the order of their numbers."""
-    members = active_members(location)
+def _contacts(location: Location, accounts: Collection[AccountFacts]) -> Iterator[tuple[UUID, _Key]]:
+    """Those who may be written to, in the order of their numbers.
+
+    A user without an account here is as nobody, and a last account that was retired as none: so fewer keys differ.
+    """
+    known = {account.id for account in accounts}
+    users = active_members(location) & {account.user_id for account in accounts if account.user_id}
     rows = Contact.objects.filter(location=location, opted_out_at=None).order_by("phone_number")
     last = ""
     while True:
@@ -172,7 +176,12 @@ def _contacts(location: Location) -> Iterator[tuple[UUID, _Key]]:
             return
         tags = _number_tags([contact_id for contact_id, *_ in batch])
         for contact_id, _, user_id, last_id in batch:
-            yield contact_id, (tags.get(contact_id, ()), user_id if user_id in members else None, last_id)
+            key = (
+                tags.get(contact_id, ()),
+                user_id if user_id in users else None,
+                last_id if last_id in known else None,
+            )
+            yield contact_id, key
         last = batch[-1][1]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from routing.phones import InvalidPhone, parse_possible_phone
@@ -14,6 +15,7 @@ def is_number_tag(tag: str) -> bool:
     return _FORM.fullmatch(tag) is not None
 
 
+@lru_cache(maxsize=8192)
 def tag_phone(tag: str, *, region: str) -> str | None:
     """The E.164 number that an `im: <phone>` tag names; None for any other tag and for one that names no number."""
     typed = _FORM.fullmatch(tag)

@@ -22,6 +22,7 @@ from django.db.models import BooleanField, DateTimeField, Field, ForeignKey, Man
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 
 from routing import audit
@@ -376,7 +377,10 @@ class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return, attr-defined]
         if not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
-        entries = AuditEntry.objects.filter(object_type=self.opts.label_lower, object_id=str(obj.pk)).order_by("-id")
+        this = {"object_type": self.opts.label_lower, "object_id": str(obj.pk)}
+        rows = AuditEntry.objects.filter(**this).select_related("location").order_by("-id")
+        entries = list(rows[: MAX_HISTORY + 1])
+        trail = f"{reverse('admin:routing_auditentry_changelist')}?{urlencode(this)}"
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -385,6 +389,8 @@ class LocationScopedAdmin(ByMembership, admin.ModelAdmin):  # type: ignore[type-
             "object": obj,
             "back": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)]),
             "entries": entries[:MAX_HISTORY],
+            "has_more": len(entries) > MAX_HISTORY,
+            "audit_url": trail if may(user_of(request), Role.ADMIN, self.location_of(obj)) else "",
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/object_history.html", context)

@@ -12,10 +12,12 @@ from django.db import transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
+from routing import audit
 from routing.errors import Refused
 from routing.models import (
     Account,
     ApiKey,
+    AuditAction,
     ConsentChange,
     ConsentSource,
     Contact,
@@ -79,7 +81,7 @@ def made_once(model: type[Row], id: UUID | None, **columns: Any) -> Row:  # noqa
 
 @transaction.atomic
 def set_default_account(*, account: Account, by: User | ApiKey | None) -> None:
-    """Make `account` the default of its location, in place of any other.
+    """Make `account` the default of its location, in place of any other, and write that down.
 
     Holds the location's row lock, so that it and the retirement of an account come one after the other. Raises
     Refused("account_retired", 409).
@@ -89,11 +91,20 @@ def set_default_account(*, account: Account, by: User | ApiKey | None) -> None:
         raise Refused("account_retired", "This account was retired; choose another as the default.", status=409)
     if location.default_account_id != account.pk:
         Location.objects.filter(pk=location.pk).update(default_account=account)
+        _note_account(account, by, "It is the default of its location now.")
 
 
+@transaction.atomic
 def clear_default_account(*, location: Location, by: User | ApiKey | None) -> None:
-    """Leave the location without a default."""
-    Location.objects.filter(pk=location.pk).update(default_account=None)
+    """Leave the location without a default, and write that down."""
+    if Location.objects.filter(pk=location.pk, default_account__isnull=False).update(default_account=None):
+        audit.record(
+            by=by,
+            action=AuditAction.CHANGED,
+            obj=location,
+            location_id=location.pk,
+            detail="It has no default account any more.",
+        )
 
 
 @transaction.atomic
@@ -137,13 +148,19 @@ def update_connection(
 
 @transaction.atomic
 def retire_account(*, account: Account, by: User | ApiKey | None) -> None:
-    """Take an account out of use for ever; its index and its history stay. Again: nothing.
+    """Take an account out of use for ever, and write that down; its index and its history stay. Again: nothing.
 
     Holds the location's row lock; a default that is retired leaves the location without one.
     """
     location = Location.objects.select_for_update().get(pk=account.location_id)
-    Account.objects.open().filter(pk=account.pk).update(retired_at=timezone.now())
+    retired = Account.objects.open().filter(pk=account.pk).update(retired_at=timezone.now())
     Location.objects.filter(pk=location.pk, default_account=account.pk).update(default_account=None)
+    if retired:
+        _note_account(account, by, "Retired: it sends nothing any more.")
+
+
+def _note_account(account: Account, by: User | ApiKey | None, sentence: str) -> None:
+    audit.record(by=by, action=AuditAction.CHANGED, obj=account, location_id=account.location_id, detail=sentence)
 
 
 def get_or_create_contact(*, location: Location, phone_number: str, name: str = "") -> tuple[Contact, bool]:
@@ -223,7 +240,17 @@ def set_opt_out(
     changed = set_opt_out_of_many(contact_ids=[contact.pk], opted_out=opted_out, at=at, source=source, by=by)
     if changed:
         contact.refresh_from_db(fields=["opted_out_at"])
+    elif opted_out and source == ConsentSource.MESSAGE:
+        _note_own_word(contact, at or timezone.now())
     return bool(changed)
+
+
+def _note_own_word(contact: Contact, at: datetime) -> None:
+    last = ConsentChange.objects.filter(contact=contact).first()
+    if last is None or last.source != ConsentSource.MESSAGE:
+        ConsentChange.objects.create(
+            location_id=contact.location_id, contact=contact, opted_out=True, at=at, source=ConsentSource.MESSAGE
+        )
 
 
 @transaction.atomic

@@ -15,7 +15,8 @@ def check_leaves_admin(*, membership: Membership, role: Role | None, by: User) -
     Runs in the caller's transaction and holds the location's row lock until its end, so that two admins cannot demote
     each other at the same moment. Operators may. Raises Refused("last_admin", 409).
     """
-    Location.objects.select_for_update().get(pk=membership.location_id)
+    # NO KEY: who joins meanwhile refers to the row, and may hold an invitation that the caller is about to withdraw.
+    Location.objects.select_for_update(no_key=True).get(pk=membership.location_id)
     if by.is_superuser or role == Role.ADMIN:
         return
     admins = Membership.objects.filter(location=membership.location_id, role=Role.ADMIN)

@@ -68,7 +68,8 @@ def make_account(
     number = phone_number or new_phone()
     account = routing.open_account(location=location, label=label or f"Line {number}", phone_number=number, user=user)
     if default:
-        routing.set_default_account(account=account, by=None)
+        # Without a word in the audit trail, which tests read.
+        Location.objects.filter(pk=location.pk).update(default_account=account)
     if columns:
         Account.objects.filter(pk=account.pk).update(**columns)
     account.refresh_from_db()

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from imessage_hub.sign_in import attempts, second_factor
+from imessage_hub.sign_in import second_factor
 from imessage_hub.sign_in.sessions import STARTED, VERIFIED
 from imessage_hub.sign_in.steps import CodeForm, check_code
 from routing import team
@@ -83,7 +83,8 @@ def _set_up(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
     if form.is_valid():
         codes = second_factor.confirm(user=user, code=form.cleaned_data["code"])
         if codes is not None:
-            _keep_this_session(request, user)
+            request.session[VERIFIED] = True
+            update_session_auth_hash(request, user)  # this session goes on where all others of the user ended
             return _page(request, "sign_in/recovery_codes.html", "Your recovery codes", codes=codes, is_new=True)
         form.add_error("code", "This code is not right. Wait for the next one and try again.")
     return _page(
@@ -102,7 +103,7 @@ def _manage(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
         if request.POST.get("do") == "off":
             second_factor.turn_off(user=user, by=user)
             request.session.pop(VERIFIED, None)
-            _refresh_hash(request, user)
+            update_session_auth_hash(request, user)
             messages.success(request, "Your second factor is off, and you were signed out everywhere else.")
             return HttpResponseRedirect(reverse("admin:account"))
         codes = second_factor.renew_codes(user=user)
@@ -113,15 +114,4 @@ def _manage(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
         "Your second factor",
         form=form,
         codes_left=second_factor.codes_left(user),
-        locked=attempts.is_locked(request, user) if request.method == "POST" else False,
     )
-
-
-def _keep_this_session(request: HttpRequest, user: User) -> None:
-    request.session[VERIFIED] = True
-    _refresh_hash(request, user)
-
-
-def _refresh_hash(request: HttpRequest, user: User) -> None:
-    """This session goes on where all others of the user ended."""
-    update_session_auth_hash(request, user)

@@ -14,6 +14,7 @@ from messaging.models import IdempotencyKey, TypingNotice
 from provisioning import services as provisioning
 from provisioning.duties import claim_due
 from provisioning.models import Setup
+from routing import contact_staging
 
 KEYS_KEPT = timedelta(days=7)
 
@@ -51,3 +52,4 @@ def housekeeping() -> None:
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
     TypingNotice.objects.filter(until__lt=timezone.now()).delete()
     statistics.roll_up()
+    contact_staging.sweep()

@@ -15,9 +15,10 @@ from django.db.models.functions import Now
 
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Health, Line
+from routing import audit
 from routing import services as routing
 from routing.errors import Refused
-from routing.models import Account, LineState
+from routing.models import Account, AuditAction, LineState
 from routing.phones import InvalidPhone, parse_phone
 
 log = structlog.get_logger("hub.provisioning")
@@ -107,12 +108,16 @@ def assign(setup: Setup, line: PhoneLine | None, number: str, health: Health, re
     try:
         with transaction.atomic():
             line = line or add_pending_line(setup)
-            account = _account_for(setup, number)
+            account, opened = _account_for(setup, number)
             moved = PhoneLine.objects.filter(pk=line.pk, status=LineStatus.PENDING).update(
                 status=LineStatus.ASSIGNED, phone_number=number, assigned_at=Now(), account=account, health=health
             )
             if not moved:
                 raise Refused("line_not_pending", "The line has its number already.", status=409)
+            if opened:
+                _record(account, AuditAction.CREATED, "Opened for a phone line that got its number.")
+            else:
+                _record(account, AuditAction.CHANGED, "A phone line has its number again.")
     except (IntegrityError, Refused):
         # What the database says holds the whole row: it goes nowhere.
         reading.conflicts.append(f"The provider lists {number}, which another line or account has.")
@@ -136,6 +141,8 @@ def note_health(line: PhoneLine, health: Health) -> bool:
         return False
     if line.account is not None:
         _connect(line.account, health)
+        if Health.BLOCKED in (line.health, health):
+            note_block(line.account, blocked=health == Health.BLOCKED)
     log.info("line health", line=str(line.pk), health=str(health))
     return True
 
@@ -165,8 +172,8 @@ def _numbers(setup: Setup, listed: Iterable[Line], reading: Reading) -> dict[str
     return numbers
 
 
-def _account_for(setup: Setup, number: str) -> Account:
-    """The location's account with that number, if no line backs it now; else a new one.
+def _account_for(setup: Setup, number: str) -> tuple[Account, bool]:
+    """The location's account with that number, if no line backs it now; else a new one, and then True.
 
     Raises Refused or IntegrityError when a line backs it.
     """
@@ -174,12 +181,22 @@ def _account_for(setup: Setup, number: str) -> Account:
     if account is not None:
         # A line that ended gives its account on; one that did not keeps it, by the unique column.
         PhoneLine.objects.filter(account=account, status=LineStatus.RELEASED).update(account=None)
-        return account
+        return account, False
     others = PhoneLine.objects.filter(setup=setup, account__isnull=False).count()
     suffix = f" {others + 1}" if others else ""
     longest = Account._meta.get_field("label").max_length or 0
     label = setup.label[: longest - len(suffix)] + suffix
-    return routing.open_account(location=setup.location, label=label, phone_number=number)
+    return routing.open_account(location=setup.location, label=label, phone_number=number), True
+
+
+def note_block(account: Account, *, blocked: bool = True) -> None:
+    """Write into the audit trail that the account's line was blocked, or no longer is."""
+    blocks, frees = "The provider blocked its line: nothing is sent from it.", "Its line is no longer blocked."
+    _record(account, AuditAction.CHANGED, blocks if blocked else frees)
+
+
+def _record(account: Account, action: AuditAction, sentence: str) -> None:
+    audit.record(by=None, action=action, obj=account, location_id=account.location_id, detail=sentence)
 
 
 def _connect(account: Account, health: Health, *, credentials_rejected: bool | None = None) -> None:

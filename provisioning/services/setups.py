@@ -34,9 +34,10 @@ from provisioning.services.inputs import (
 from provisioning.services.lines import assigned_lines, lock_setup, note_health, place_answered, release_lines
 from provisioning.services.upkeep import LINE_CONFLICT, RUNNING, SECRET_OVERLAP, run_setup_duty
 from provisioning.services.upstream import adapter_for, reference_of
+from routing import audit
 from routing import services as routing
 from routing.errors import Refused
-from routing.models import ApiKey, Location, User
+from routing.models import ApiKey, AuditAction, Location, User
 
 log = structlog.get_logger("hub.provisioning")
 
@@ -83,6 +84,7 @@ def create_setup(
                 lease_until=Now() + _call_lease(),
                 **texts,
             )
+            _record(setup, by, "The provider is asked for an account.", action=AuditAction.CREATED)
     except IntegrityError:
         refuse_taken_id(wanted, location)
         raise
@@ -122,6 +124,7 @@ def connect_setup(
             credentials_secret=given.secret,
             credentials_set_at=Now(),
         )
+        _record(setup, by, "Connected to an account that was there.", action=AuditAction.CREATED)
     log.info("setup connected", setup=str(setup.pk), by=_name_of(by))
     return _look_after(setup)
 
@@ -146,6 +149,7 @@ def retry_setup(*, setup: Setup, by: Caller = None) -> Setup:
             previous_webhook_secret=None,
             previous_webhook_secret_until=None,
         )
+        _record(row, by, "The provider is asked again, as new.")
     log.info("setup retried", setup=str(setup.pk), by=_name_of(by))
     return _provision(setup)
 
@@ -179,6 +183,7 @@ def attach_credentials(*, setup: Setup, credentials: Credentials, by: Caller = N
         )
         accounts = assigned_lines(row).values_list("account_id", flat=True)
         routing.update_connection(account_ids=accounts, credentials_rejected=False)
+        _record(row, by, "Credentials attached.")
     log.info("credentials attached", setup=str(setup.pk), by=_name_of(by))
     return _look_after(setup)
 
@@ -305,6 +310,7 @@ def rotate_webhook_secret(*, setup: Setup, by: Caller = None) -> Setup:
             previous_webhook_secret_until=Now() + SECRET_OVERLAP,
             webhooks_registered_at=None,
         )
+        _record(row, by, "Webhook secret rotated.")
     log.info("webhook secret rotated", setup=str(setup.pk), by=_name_of(by))
     return _look_after(setup)
 
@@ -318,6 +324,7 @@ def abandon_setup(*, setup: Setup, by: Caller = None) -> Setup:
     """
     row = _locked_in(setup, (SetupStatus.FAILED, SetupStatus.UNKNOWN), "not_abandonable")
     _close(row)
+    _record(row, by, "Abandoned.")
     log.info("setup abandoned", setup=str(setup.pk), by=_name_of(by))
     return Setup.objects.get(pk=row.pk)
 
@@ -335,6 +342,7 @@ def close_setup(*, setup: Setup, by: Caller = None) -> Setup:
     _locked_open(row)
     release_lines(row)
     _close(row)
+    _record(row, by, "Closed: its lines are released and its accounts send nothing any more.")
     log.info("setup closed", setup=str(setup.pk), by=_name_of(by))
     return Setup.objects.get(pk=row.pk)
 
@@ -343,6 +351,10 @@ def _close(row: Setup) -> None:
     Setup.objects.filter(pk=row.pk).update(
         status=SetupStatus.CLOSED, closed_at=Now(), due_at=None, lease_until=None, fence=F("fence") + 1
     )
+
+
+def _record(setup: Setup, by: Caller, sentence: str, *, action: AuditAction = AuditAction.CHANGED) -> None:
+    audit.record(by=by, action=action, obj=setup, location_id=setup.location_id, detail=sentence)
 
 
 # --- checked ----------------------------------------------------------------------------------------------------------

@@ -25,12 +25,14 @@ from provisioning.services.lines import (
     apply_listing,
     assigned_lines,
     lock_setup,
+    note_block,
     note_health,
 )
 from provisioning.services.upstream import adapter_for, credentials_of, reference_of, refusal, webhook_url
+from routing import audit
 from routing import services as routing
 from routing.errors import Refused
-from routing.models import Account
+from routing.models import Account, AuditAction
 from routing.phones import InvalidPhone, parse_phone
 
 log = structlog.get_logger("hub.provisioning")
@@ -283,7 +285,11 @@ def note_line_blocked(*, account: Account) -> None:
     as online again. An account without a line stops until a person changes that."""
     line = PhoneLine.objects.filter(account=account, status=LineStatus.ASSIGNED).select_related("setup").first()
     if line is None:
-        routing.update_connection(account_ids=[account.pk], line_blocked=True)
+        with transaction.atomic():
+            is_new = Account.objects.filter(pk=account.pk, line_blocked=False).exists()
+            routing.update_connection(account_ids=[account.pk], line_blocked=True)
+            if is_new:
+                note_block(account)
         return
     with transaction.atomic():
         row = lock_setup(line.setup)
@@ -319,7 +325,9 @@ def _stop_accounts(setup: Setup, detail: str, *, payment_required: bool) -> bool
         row = lock_setup(setup)
         if row.credentials_set_at != setup.credentials_set_at or row.status == SetupStatus.CLOSED:
             return False
-        Setup.objects.filter(pk=row.pk, credentials_rejected_at=None).update(credentials_rejected_at=Now())
+        if Setup.objects.filter(pk=row.pk, credentials_rejected_at=None).update(credentials_rejected_at=Now()):
+            why = "wants to be paid" if payment_required else "refuses its credentials"
+            _record(row, f"The provider {why}: its accounts send nothing.")
         _note_problem(row, PAYMENT_REQUIRED if payment_required else CREDENTIALS_REJECTED, detail)
         routing.update_connection(account_ids=_account_ids(row), credentials_rejected=True)
     log.warning("credentials rejected", setup=str(setup.pk))
@@ -330,8 +338,13 @@ def _clear_rejection(row: Setup) -> None:
     if row.credentials_rejected_at is None:
         return
     Setup.objects.filter(pk=row.pk).update(credentials_rejected_at=None)
+    _record(row, "Its credentials work again.")
     _clear_problem(row, CREDENTIALS_REJECTED, PAYMENT_REQUIRED)
     routing.update_connection(account_ids=_account_ids(row), credentials_rejected=False)
+
+
+def _record(setup: Setup, sentence: str) -> None:
+    audit.record(by=None, action=AuditAction.CHANGED, obj=setup, location_id=setup.location_id, detail=sentence)
 
 
 def _account_ids(setup: Setup) -> list[UUID]:

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('routing', '0002_audit_consent_invitations'),
+        ('routing', '0003_audit_entries_stay'),
     ]
 
     operations = [

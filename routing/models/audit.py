@@ -1,5 +1,7 @@
 """Who changed what: one row for every change that people, programs or the hub itself made to what matters."""
 
+from typing import Any, NoReturn
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -13,6 +15,18 @@ class AuditAction(models.TextChoices):
     CREATED = "created", "created"
     CHANGED = "changed", "changed"
     DELETED = "deleted", "deleted"
+
+
+class AuditQuerySet(LocationScoped["AuditEntry"]):
+    """Entries, which are read and added to, and otherwise left alone."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """Raises TypeError: what was written down stays as it is."""
+        raise TypeError("Entries of the audit trail are not changed.")
+
+    def delete(self) -> NoReturn:
+        """Raises TypeError: entries go only with their location."""
+        raise TypeError("Entries of the audit trail are not deleted.")
 
 
 class AuditEntry(models.Model):
@@ -39,7 +53,7 @@ class AuditEntry(models.Model):
     detail = models.TextField(blank=True)
     changes = models.JSONField(default=dict, blank=True)
 
-    objects = LocationScoped["AuditEntry"].as_manager()
+    objects = AuditQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -51,3 +65,13 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.object_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Once. Raises TypeError for a row that is there: the database would refuse it too."""
+        if not self._state.adding:
+            raise TypeError("Entries of the audit trail are not changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises TypeError: entries go only with their location."""
+        raise TypeError("Entries of the audit trail are not deleted.")

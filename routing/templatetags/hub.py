@@ -9,6 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from routing import admin_look
+from routing.audit import PROGRAM, THE_HUB
+from routing.models import AuditEntry
 
 register = template.Library()
 
@@ -32,6 +34,16 @@ def _labelled(row: Any, labels: list[str]) -> Iterator[SafeString]:
         word = "" if "action-checkbox" in cell else label.capitalize()
         tag, rest = cell[:3], cell[3:]  # <td or <th
         yield format_html('{} data-label="{}"{}', mark_safe(tag), word, mark_safe(rest))  # noqa: S308  (Django's own)
+
+
+@register.filter
+def actor_icon(entry: AuditEntry) -> str:
+    """The icon of whoever did it: a person, a program, or the hub; of the deleted it goes by what they were called."""
+    if entry.user_id is not None:
+        return "user"
+    if entry.api_key_id is not None or entry.actor.startswith(PROGRAM):
+        return "key-round"
+    return "refresh-cw" if entry.actor == THE_HUB else "user"
 
 
 @register.filter

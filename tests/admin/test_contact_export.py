@@ -87,6 +87,8 @@ def test_who_is_no_admin_exports_nothing(ours: World, role: str) -> None:
 def test_an_export_is_asked_for_by_post_alone(client: Client, ours: World) -> None:
     assert client.get(reverse(EXPORT)).status_code == 404
     assert export(client, "xls").status_code == 404
+    assert export(client, query="?tags__id__exact=odd").status_code in (400, 404)
+    assert export(client, query="?location__name__startswith=C").status_code == 400
     assert Client(enforce_csrf_checks=True).post(reverse(EXPORT), {"format": "csv"}).status_code in (302, 403)
 
 

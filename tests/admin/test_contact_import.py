@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from messaging.consent import apply as hear
+from messaging.delivery.duties import housekeeping
 from routing import contact_staging, services
 from routing.models import AuditEntry, ConsentChange, ConsentSource, Contact, Location, Role, Tag, User
 from tests.admin.world import World, sign_in
@@ -197,6 +198,16 @@ def test_a_file_opts_nobody_in_who_opted_out_by_their_own_message(client: Client
     assert not Contact.objects.get(pk=by_person.pk).opted_out
 
 
+def test_a_stop_counts_though_somebody_had_opted_them_out_before(client: Client, ours: World) -> None:
+    contact = ours.contact
+    services.set_opt_out(contact=contact, opted_out=True, source=ConsentSource.PERSON, by=ours.agent)
+    for _ in range(2):
+        hear(contact=contact, account=ours.account, text="STOP", said_at=None, now=contact.created_at)
+    assert [one.source for one in ConsentChange.objects.all()] == [ConsentSource.MESSAGE, ConsentSource.PERSON]
+    page = client.get(staged(client, ours.location, csv_file(f"{contact.phone_number},,,,no")))
+    assert "by their own message" in wrong(page)[2]["opted_out"]
+
+
 # --- what files there are ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("content", "words"),
@@ -346,7 +357,7 @@ def test_a_waiting_file_is_private_and_goes_when_its_hour_is_over(client: Client
     assert root.stat().st_mode & 0o777 == 0o700
     old = time.time() - contact_staging.KEPT_FOR.total_seconds() - 1
     os.utime(path, (old, old))
-    staged(client, ours.location, csv_file("+14155552671,,,,"))
+    housekeeping()
     assert not path.exists()
     assert "its hour is over" in client.get(preview, follow=True).content.decode()
 

@@ -122,10 +122,13 @@ def test_a_failed_one_says_why_and_offers_to_try_again(client: Client, ours: Wor
     assert "Try again" not in words(bubble(sign_in(ours.viewer), ours, message))
 
 
-def test_the_providers_reason_is_told(client: Client, ours: World) -> None:
+def test_why_the_provider_could_not_deliver_is_told_with_what_to_do(client: Client, ours: World) -> None:
     now = timezone.now()
-    change(ours.message, dispatch_state=DispatchState.ACCEPTED, failed_at=now, failed_code="4000")
-    assert "did not say why" in words(bubble(client, ours, ours.message))
+    change(ours.message, dispatch_state=DispatchState.ACCEPTED, failed_at=now, failed_code="10001")
+    told = words(bubble(client, ours, ours.message))
+    assert "The message could not be delivered. Check the contact's number." in told
+    change(ours.message, failed_code="odd")
+    assert "The provider did not say why." in words(bubble(client, ours, ours.message))
     MessageEvent.objects.create(
         location=ours.location, message=ours.message, kind=EventKind.FAILED, at=now, detail="Their phone is off."
     )

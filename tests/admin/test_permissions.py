@@ -9,11 +9,11 @@ from tests.factories import make_account, make_user
 
 ALL = frozenset(MODELS)
 NONE: frozenset[str] = frozenset()
-SEEN = ALL - {"user", "apikey", "invitation"}
+SEEN = ALL - {"user", "apikey", "invitation", "auditentry"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
     "operator": (ALL, {"location", "membership", "user", "apikey", "invitation", "contact", "setup"},
-                 ALL - {"apikey", "invitation", "providerevent", "message", "thread"}, {"membership"}),
+                 ALL - {"apikey", "invitation", "auditentry", "providerevent", "message", "thread"}, {"membership"}),
     "admin": (ALL - {"user"}, {"apikey", "invitation", "contact", "setup"},
               {"location", "membership", "account", "contact", "setup"}, {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),

@@ -121,7 +121,12 @@ def test_add_asks_three_things_and_calls_the_provider_outside_a_transaction(
     assert setup.created_by is not None
     assert setup.created_by.username == "admin-ours"
     assert "Created. At least one phone line is assigned." in text(client.get(answer["Location"]))
-    assert AuditEntry.objects.get().object_id == str(setup.pk)
+    by_whom = AuditEntry.objects.order_by("id").values_list("object_type", "object_id", "user__username")
+    account = Account.objects.get(phone_line__setup=setup)
+    assert list(by_whom) == [
+        ("provisioning.setup", str(setup.pk), "admin-ours"),
+        ("routing.account", str(account.pk), None),
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -196,7 +201,8 @@ def test_refresh_reads_the_lines(client: Client, ours: World, provider: FakeProv
     client.post(door)
     assert len(provider.listed) == 1
     assert not any(provider.in_transaction)
-    assert AuditEntry.objects.get().detail == "Phone lines read from the provider."
+    told = AuditEntry.objects.filter(object_type="provisioning.setup").get()
+    assert told.detail == "Phone lines read from the provider."
 
 
 @pytest.mark.django_db(transaction=True)

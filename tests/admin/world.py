@@ -12,7 +12,19 @@ from messaging.models import Message
 from messaging.services import NewMessage, send
 from provisioning.models import EventOutcome, PhoneLine, ProviderEvent, Setup
 from routing.invitations import create_invitation
-from routing.models import Account, ApiKey, Contact, Invitation, Location, Membership, Role, Tag, User
+from routing.models import (
+    Account,
+    ApiKey,
+    AuditAction,
+    AuditEntry,
+    Contact,
+    Invitation,
+    Location,
+    Membership,
+    Role,
+    Tag,
+    User,
+)
 from tests.factories import (
     make_account,
     make_api_key,
@@ -29,6 +41,7 @@ MODELS = {
     "user": "routing",
     "invitation": "routing",
     "apikey": "routing",
+    "auditentry": "routing",
     "account": "routing",
     "contact": "routing",
     "setup": "provisioning",
@@ -90,9 +103,19 @@ class World:
         return Membership.objects.get(location=self.location, user=user)
 
     @property
-    def rows(self) -> dict[str, UUID]:
+    def audit_entry(self) -> AuditEntry:
+        """An entry about a tag; made when it is asked for, so that what a test does stands alone in the trail."""
+        about = {"location": self.location, "object_type": "routing.tag", "object_id": str(self.tag.pk)}
+        mark = self.tag.name.removeprefix("vip ")
+        words = {"actor": f"Somebody {mark}", "object_name": self.tag.name, "detail": f"Done {mark}"}
+        found = AuditEntry.objects.filter(**about).first()
+        return found or AuditEntry.objects.create(**about, **words, action=AuditAction.CREATED)
+
+    @property
+    def rows(self) -> dict[str, UUID | int]:
         """A row of each model."""
         return {
+            "auditentry": self.audit_entry.pk,
             "location": self.location.pk,
             "membership": self.membership(self.agent).pk,
             "user": self.agent.pk,

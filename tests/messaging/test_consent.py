@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from messaging.consent import Word, read_word
 from messaging.delivery.worker import work_once
-from messaging.models import Message
+from messaging.models import Message, Thread
 from routing.models import Account, Contact
 from tests.factories import Clinic, make_contact
 from tests.messaging.conftest import Hub
@@ -212,6 +212,7 @@ def test_stops_at_once_are_confirmed_once(in_threads: Callable[..., list[Any]], 
     path, environ = door(clinic.setup), {SECRET: secret_of(clinic.setup)}
     sender = clinic.contact.phone_number
     for turn in range(5):
+        Thread.objects.all().delete()
         Message.objects.all().delete()
         Contact.objects.update(opted_out_at=None)
         bodies = [received(clinic.account.phone_number, "STOP", from_number=sender) for _ in range(6)]

@@ -117,6 +117,7 @@ def test_the_contact_is_written_to_next_from_the_number_it_reacted_to(clinic: Cl
         "I Loved “Hello”",
         "Loved “Hello” a lot",
         "Loved “…”",
+        "Loved “Hel…”",
         "Reacted well to “Hello”",
         "Reacted 😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀 to “Hello”",
         "Reacted  to “Hello”",

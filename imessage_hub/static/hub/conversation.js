@@ -221,7 +221,7 @@ if (composer) {
       }
     } catch (error) {
       lost(error);
-      complain("It is not known whether this was sent. Send it again: it will not be sent twice.");
+      if (error.message !== "out") complain("It is not known whether this was sent. Send it again: it will not be sent twice.");
     } finally {
       busy = false;
       send.removeAttribute("aria-disabled");

@@ -81,7 +81,7 @@ async function progress(id) {
 function busy(form, is) {
   form.setAttribute("aria-busy", String(is));
   steps().hidden = !is;
-  for (const part of form.querySelectorAll("fieldset, .submit-row")) part.hidden = is;
+  for (const part of form.querySelectorAll("fieldset, .submit-row, .errornote:not(#setup-trouble), .errorlist")) part.hidden = is;
   if (is) steps().focus();
 }
 

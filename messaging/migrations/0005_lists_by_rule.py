@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0003_threads_of_messages'),
+        ('messaging', '0004_message_days_of_all'),
         ('routing', '0004_session_epoch_key_author'),
     ]
 
