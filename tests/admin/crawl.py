@@ -12,7 +12,6 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.http import HttpResponseBase
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from routing.models import User
@@ -25,7 +24,15 @@ PEOPLE = ("operator", "admin", "agent", "viewer", "other", "stranger", "nobody")
 """Who looks: the last three are another location's admin, a user who is a member of nothing, and nobody signed in."""
 
 WRITERS = ("operator", "admin", "agent")
-OF_THEMSELVES = ("login", "logout", "password_change")
+OF_THEMSELVES = (
+    "login",
+    "logout",
+    "password_change",
+    "account",
+    "second_factor",
+    "recovery_codes",
+    "sign_out_everywhere",
+)
 """What everybody may change of themselves."""
 
 
@@ -78,10 +85,16 @@ def _addresses(route: str, pattern: URLPattern) -> Iterator[Address]:
             yield Address(f"{name}:{label}", _filled(template, {"app_label": label}, None), has_object=False)
         return
     fixed = {"url": "no-such-page/"} if name.startswith("unnamed:") else {}
-    if "name" in parameters and name.endswith("_operation"):
-        operations: Any = admin.site.get_model_admin(model) if model else None
+    if name.endswith("_operation") and model is not None:
+        operations: Any = admin.site.get_model_admin(model)
         for item in operations.operations:
             yield Address(f"{name}:{item.name}", _filled(template, {"name": item.name}, model), has_object=True)
+        return
+    if name.endswith("_impact") and model is not None:
+        weighed: Any = admin.site.get_model_admin(model)
+        for item in weighed.weighed:
+            path = _filled(f"{template}?id={{object_id}}", {"name": item}, model)
+            yield Address(f"{name}:{item}", path, has_object=True)
         return
     yield Address(name, _filled(template, fixed, model), has_object=bool(set(parameters) - fixed.keys()))
 
@@ -116,7 +129,7 @@ def _value(parameter: str, world: World | None, model: type[Model] | None) -> st
         return str(ContentType.objects.get(app_label="routing", model="contact").pk)
     if parameter in ("order", "position", "index", "number"):
         return "0"
-    if parameter in ("token", "secret", "key"):
+    if parameter in ("token", "secret", "key", "name", "word"):
         return f"no-such-{parameter}"
     by_name = {found._meta.model_name: found for found in admin.site._registry}
     known = by_name.get(parameter.removesuffix("_id").removesuffix("_pk"))
@@ -162,14 +175,18 @@ class Crowd:
             client.cookies["sessionid"] = self.sessions[who]
         taken_back = transaction.atomic()
         taken_back._from_testcase = True  # type: ignore[attr-defined]  # what must run outside transactions may run here
-        with taken_back, CaptureQueriesContext(connection) as queries:
+        queries: list[str] = []
+
+        def note(execute: Any, sql: str, *rest: Any) -> Any:
+            queries.append(sql)
+            return execute(sql, *rest)
+
+        with taken_back, connection.execute_wrapper(note):
             answer = getattr(client, method.lower())(path, follow=follow)
             body = _body(answer)
             transaction.set_rollback(True)
         writes = tuple(
-            query["sql"]
-            for query in queries
-            if re.match(r"(INSERT|UPDATE|DELETE)\b", query["sql"]) and '"django_session"' not in query["sql"][:60]
+            sql for sql in queries if re.match(r"(INSERT|UPDATE|DELETE)\b", sql) and '"django_session"' not in sql[:60]
         )
         return Seen(answer.status_code, body, str(dict(answer.headers)), writes, len(queries))
 
