@@ -84,7 +84,7 @@ def test_no_page_needs_more_than_the_policy_allows(ours: World, operator: User) 
     pages += [operation("setup", ours.setup.pk, name) for name in ("close", "rotate-webhook-secret")]
     pages += [url("account") + "?q=nothing", url("location") + "?all="]
     for page in pages:
-        answer = client.get(page)
+        answer = client.get(page, follow=True)
         content = answer.content.decode()
         assert "default-src 'self'" in answer["Content-Security-Policy"], page
         if answer.status_code == 403:
