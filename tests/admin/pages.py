@@ -25,7 +25,7 @@ class Page:
 TABLE = """
 index                                                200 200 200 200 200 200 302 | 200 200 200 200 200 200 302
 login                                                302 302 302 302 302 302 200 | 200 200 200 200 200 200 200
-logout                                               405 405 405 405 405 405 302 | 200 200 200 200 200 200 302
+logout                                               405 405 405 405 405 405 302 | 302 302 302 302 302 302 302
 password_change                                      200 200 200 200 200 200 302 | 200 200 200 200 200 200 302
 password_change_done                                 200 200 200 200 200 200 302 | 405 405 405 405 405 405 302
 autocomplete                                         403 403 403 403 403 403 302 | 405 405 405 405 405 405 302
@@ -67,7 +67,7 @@ unnamed:admin/routing/apikey/<path:object_id>/       302 302 302 302 302 302 302
 routing_account_operation:make-default               302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_operation:enable                     302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_operation:disable                    302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
-routing_account_operation:retire                     200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+routing_account_operation:retire                     302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_changelist                           200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
 routing_account_add                                  403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
 routing_account_history                              200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
@@ -86,7 +86,7 @@ provisioning_setup_operation:retry                   302 302 403 403 404 404 302
 provisioning_setup_operation:attach-credentials      302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_operation:rotate-webhook-secret   200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_operation:abandon                 302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
-provisioning_setup_operation:close                   200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+provisioning_setup_operation:close                   302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_changelist                        200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
 provisioning_setup_add                               200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
 provisioning_setup_history                           200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
