@@ -25,7 +25,7 @@ class Page:
 TABLE = """
 index                                                200 200 200 200 200 200 302 | 200 200 200 200 200 200 302
 login                                                302 302 302 302 302 302 200 | 200 200 200 200 200 200 200
-logout                                               405 405 405 405 405 405 302 | 200 200 200 200 200 200 302
+logout                                               405 405 405 405 405 405 302 | 302 302 302 302 302 302 302
 password_change                                      200 200 200 200 200 200 302 | 200 200 200 200 200 200 302
 password_change_done                                 200 200 200 200 200 200 302 | 405 405 405 405 405 405 302
 autocomplete                                         403 403 403 403 403 403 302 | 405 405 405 405 405 405 302
@@ -67,7 +67,7 @@ unnamed:admin/routing/apikey/<path:object_id>/       302 302 302 302 302 302 302
 routing_account_operation:make-default               302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_operation:enable                     302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_operation:disable                    302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
-routing_account_operation:retire                     200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+routing_account_operation:retire                     302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 routing_account_changelist                           200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
 routing_account_add                                  403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
 routing_account_history                              200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
@@ -86,7 +86,7 @@ provisioning_setup_operation:retry                   302 302 403 403 404 404 302
 provisioning_setup_operation:attach-credentials      302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_operation:rotate-webhook-secret   200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_operation:abandon                 302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
-provisioning_setup_operation:close                   200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+provisioning_setup_operation:close                   302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
 provisioning_setup_changelist                        200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
 provisioning_setup_add                               200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
 provisioning_setup_history                           200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
@@ -104,6 +104,50 @@ unnamed:admin/messaging/message/<path:object_id>/    302 302 302 302 302 302 302
 app_list:messaging                                   200 200 200 200 200 404 302 | 200 200 200 200 200 404 302
 app_list:provisioning                                200 200 200 200 200 404 302 | 200 200 200 200 200 404 302
 app_list:routing                                     200 200 200 200 200 404 302 | 200 200 200 200 200 404 302
+code_step                                            302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
+account                                              200 200 200 200 200 200 302 | 302 302 302 302 302 302 302
+second_factor                                        200 200 200 200 200 200 302 | 200 200 200 200 200 200 302
+sign_out_everywhere                                  405 405 405 405 405 405 302 | 302 302 302 302 302 302 302
+routing_auditentry_changelist                        200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
+routing_auditentry_add                               403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+routing_auditentry_history                           200 200 302 302 302 302 302 | 200 200 302 302 302 302 302
+routing_auditentry_delete                            403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+routing_auditentry_change                            200 200 403 403 302 403 302 | 403 403 403 403 403 403 302
+unnamed:admin/routing/auditentry/<path:object_id>/   302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
+routing_contact_import                               200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
+routing_contact_import_preview                       302 302 403 403 302 403 302 | 302 302 403 403 302 403 302
+routing_contact_export                               404 404 403 403 404 403 302 | 404 404 403 403 404 403 302
+routing_invitation_operation:withdraw                200 200 404 404 404 404 302 | 302 302 404 404 404 404 302
+routing_invitation_changelist                        200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
+routing_invitation_add                               200 200 403 403 200 403 302 | 200 200 403 403 200 403 302
+routing_invitation_history                           200 200 302 302 302 302 302 | 200 200 302 302 302 302 302
+routing_invitation_delete                            403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+routing_invitation_change                            200 200 403 403 302 403 302 | 403 403 403 403 403 403 302
+unnamed:admin/routing/invitation/<path:object_id>/   302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
+provisioning_setup_live                              200 200 200 200 404 404 302 | 200 200 200 200 404 404 302
+provisioning_setup_progress                          404 404 403 403 404 403 302 | 404 404 403 403 404 403 302
+provisioning_setup_impact:close                      200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+routing_account_impact:make-default                  302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
+routing_account_impact:disable                       200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+routing_account_impact:retire                        200 200 403 403 404 404 302 | 302 302 403 403 404 404 302
+messaging_message_desk                               200 200 200 200 200 403 302 | 405 405 405 405 405 405 302
+messaging_message_operation:settle                   302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_message_operation:send-again               302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_thread_new                                 200 200 200 403 200 403 302 | 200 200 200 403 200 403 302
+messaging_thread_live                                200 200 200 200 404 404 302 | 200 200 200 200 404 404 302
+messaging_thread_preview                             405 405 405 403 404 404 302 | 200 200 200 403 404 404 302
+messaging_thread_send                                405 405 405 403 404 404 302 | 400 400 400 403 404 404 302
+messaging_thread_again                               405 405 405 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_thread_changelist                          200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
+messaging_thread_add                                 403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+messaging_thread_history                             200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
+messaging_thread_delete                              403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+messaging_thread_change                              200 200 200 200 302 403 302 | 403 403 403 403 403 403 302
+unnamed:admin/messaging/thread/<path:object_id>/     302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
+routing_membership_operation:reset-second-factor     302 302 403 403 404 404 302 | 302 302 403 403 404 404 302
+join                                                 404 404 404 404 404 404 404 | 404 404 404 404 404 404 404
+join-link                                            404 404 404 404 404 404 404 | 405 405 405 405 405 405 405
+picture                                              404 404 404 404 404 404 404 | 405 405 405 405 405 405 405
 unnamed:admin/(?P<url>.*)$                           404 404 404 404 404 404 302 | 404 404 404 404 404 404 302
 """
 
