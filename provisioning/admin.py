@@ -70,7 +70,7 @@ class SetupAdmin(SetupMaking, ImpactAdmin):
             "At the provider",
             {"fields": ("reference", "lines_read", "credentials", "webhook_secret_set", "webhooks_registered")},
         ),
-        ("History", {"fields": ("created", "created_by", "closed"), "classes": ("collapse",)}),
+        ("History", {"fields": ("created", "made_by", "closed"), "classes": ("collapse",)}),
     )
     operations = OPERATIONS
     weighed = {"close": closing}
@@ -191,6 +191,11 @@ class SetupAdmin(SetupMaking, ImpactAdmin):
     def created(self, setup: Setup) -> str:
         """When it was made."""
         return moment(setup.created_at, setup.location)
+
+    @admin.display(description="created by")
+    def made_by(self, setup: Setup) -> str:
+        """Who asked for it; no link, because users are the operators' affair."""
+        return "–" if setup.created_by is None else setup.created_by.get_username()
 
     @admin.display(description="closed")
     def closed(self, setup: Setup) -> str:

@@ -92,4 +92,4 @@ class ProviderEventAdmin(ReadOnlyAdmin):
     @admin.display(description="body")
     def content(self, event: ProviderEvent) -> str:
         """What the provider sent."""
-        return format_html('<pre class="hub-body">{}</pre>', readable(bytes(event.body)))
+        return format_html('<pre class="hub-body" tabindex="0" aria-label="Body">{}</pre>', readable(bytes(event.body)))

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import IntegerField, Model
 from django.http import HttpResponseBase
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -139,12 +139,14 @@ def _value(parameter: str, world: World | None, model: type[Model] | None) -> st
 
 
 _ABSENT = uuid4()
+_ABSENT_NUMBER = 987_654_321_012
 
 
 def row_of(world: World | None, model: type[Model] | None) -> UUID | str | int:
     """The id of the world's row of the model; without a world, or for no model, one that is not there."""
     if world is None:
-        return _ABSENT
+        numbered = model is not None and isinstance(model._meta.pk, IntegerField)
+        return _ABSENT_NUMBER if numbered else _ABSENT
     if model is None:
         return world.contact.pk
     if row := world.rows.get(str(model._meta.model_name)):

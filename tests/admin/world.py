@@ -109,7 +109,9 @@ class World:
         mark = self.tag.name.removeprefix("vip ")
         words = {"actor": f"Somebody {mark}", "object_name": self.tag.name, "detail": f"Done {mark}"}
         found = AuditEntry.objects.filter(**about).first()
-        return found or AuditEntry.objects.create(**about, **words, action=AuditAction.CREATED)
+        # A number that stands nowhere else on a page.
+        number = 10**12 + self.tag.pk.int % 10**12
+        return found or AuditEntry.objects.create(pk=number, **about, **words, action=AuditAction.CREATED)
 
     @property
     def rows(self) -> dict[str, UUID | int]:

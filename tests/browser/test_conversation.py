@@ -30,7 +30,7 @@ def bubble(page: Page, text: str):
 
 
 def test_a_conversation_with_a_phone(hub: Hub, people: People) -> None:
-    """Sent, delivered, read, an answer and a reaction come by themselves."""
+    """Sent, delivered, read, typing, an answer and a reaction come by themselves."""
     contact = hub.contact("Robin Talker", "+12125550141")
     page = people.as_("agent")
     open_conversation(page, contact, "Robin Talker")
@@ -47,6 +47,8 @@ def test_a_conversation_with_a_phone(hub: Hub, people: People) -> None:
     hub.control("read", line=line, customer="+12125550141")
     expect(ours).to_contain_text("Read", ignore_case=True, timeout=SLOW)
 
+    hub.control("typing", line=line, customer="+12125550141", typing=True)
+    expect(page.get_by_text("Robin Talker is typing")).to_be_attached(timeout=SLOW)
     reply = hub.control("reply", line=line, customer="+12125550141", text="Yes, at nine.")
     expect(bubble(page, "Yes, at nine.")).to_be_visible(timeout=SLOW)
     assert reply["message"]["content"] == "Yes, at nine."
