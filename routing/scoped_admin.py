@@ -225,7 +225,7 @@ def _scope_findings(admin_obj: Any) -> list[CheckMessage]:
             error(4, f"The action {name} names no permissions.", "Use @admin.action(permissions=[…]).")
     for inline in admin_obj.inlines:
         if not issubclass(inline, ByMembership):
-            error(5, f"{inline.__name__} is not scoped.", "Derive it from ReadOnlyInline.")
+            error(5, f"{inline.__name__} is not scoped.", "Derive it from ByMembership.")
     for item in admin_obj.list_filter:
         field = get_fields_from_path(admin_obj.model, item)[-1] if isinstance(item, str) else None
         if isinstance(field, ForeignKey | ManyToManyField):
@@ -422,15 +422,6 @@ class ReadOnlyAdmin(LocationScopedAdmin):
     add_by: Least = Reach.NOBODY
     change_by: Least = Reach.NOBODY
     delete_by: Least = Reach.NOBODY
-
-
-class ReadOnlyInline(ByMembership, admin.TabularInline):  # type: ignore[type-arg, misc]
-    """Rows of an object, to look at inside its page."""
-
-    extra = 0
-    max_num = 0
-    can_delete = False
-    show_change_link = False
 
 
 class SecretInput(forms.PasswordInput):
