@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from imessage_hub.demo import environment as env
 from imessage_hub.demo.__main__ import bring_up
+from imessage_hub.demo.chromium import CHROMIUM, FLAGS
 from imessage_hub.demo.messages import Client, send_all
 from imessage_hub.demo.processes import Processes
 from provisioning.sandbox.faults import magic_area_code, magic_number
@@ -26,16 +27,6 @@ PICTURES = Path(__file__).parent / "pictures"
 MOST_BYTES = 4 * 1024 * 1024
 """Of all pictures together."""
 COLOURS = 96
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 WAIT_S = 60.0
 

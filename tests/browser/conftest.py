@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from imessage_hub.demo import environment as env
 from imessage_hub.demo.__main__ import bring_up
+from imessage_hub.demo.chromium import CHROMIUM, FLAGS
 from imessage_hub.demo.processes import STOPPING, Processes
-from tests.browser.rig import CHROMIUM, FLAGS, Hub, People, Trouble
+from tests.browser.rig import Hub, People, Trouble
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("HUB_REQUIRE_BROWSER") == "1"
