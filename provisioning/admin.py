@@ -58,7 +58,6 @@ class SetupAdmin(SetupMaking, ImpactAdmin):
     list_words = "Each setup is a business identity at a provider, with the phone lines that your accounts send from."
     empty_words = "Add one: the provider makes an account for your business and gives it a phone line."
     add_words = "Add setup"
-    list_select_related = ("location",)
     list_filter = (AttentionFilter, "status", ("location", ScopedRelatedFilter), "provider")
     lookups = frozenset({"attention", "status__exact", "location__id__exact", "provider__exact"})
     search_fields = ("business_name", "label", "phone_lines__phone_number")
@@ -81,8 +80,8 @@ class SetupAdmin(SetupMaking, ImpactAdmin):
         return [path("<path:object_id>/live/", door, name="provisioning_setup_live"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the counts of their lines."""
-        rows: Any = super().get_queryset(request)
+        """With the counts of their lines, and who made them."""
+        rows: Any = super().get_queryset(request).select_related("location", "created_by")
         counted: QuerySet[Any] = rows.with_line_counts()
         return counted
 
