@@ -31,8 +31,12 @@ class AttachmentPages(ModelAdmin):  # type: ignore[type-arg]
         if attachment is None or not attachment.file:
             raise Http404
         shown = attachment.content_type in SHOWN_PICTURES
+        try:
+            content = attachment.file.open("rb")
+        except FileNotFoundError as error:
+            raise Http404 from error
         return FileResponse(
-            attachment.file.open("rb"),
+            content,
             as_attachment=not shown,
             filename=f"attachment-{order + 1}",
             content_type=attachment.content_type if shown else "application/octet-stream",

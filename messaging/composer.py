@@ -11,8 +11,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging import services, uploads
-from messaging.conversation import in_words
-from messaging.models import Direction, Message, MessageStatus
+from messaging.conversation import in_words, may_be_tried_again
+from messaging.models import Attachment, Direction, Message, MessageStatus
 from messaging.services import NewMessage
 from routing import audit
 from routing.errors import Refused
@@ -83,10 +83,10 @@ def send(*, contact: Contact, by: User, text: str, token: str, picture: "File[An
     """Send the text to the contact, once for each token. Raises Refused, and then nothing is stored."""
     typed = cleaned(text)
     pictures = () if picture is None else (uploads.store_picture(picture),)
-    digest = hashlib.sha256(typed.encode())
+    digest = hashlib.sha256(f"{contact.pk} {typed}".encode())
     for stored in pictures:
         digest.update(hashlib.sha256(stored.content).digest())
-    key = f"composer:{by.pk}:{token if _TOKEN.fullmatch(token) else new_token()}"
+    key = f"composer {by.pk} {token if _TOKEN.fullmatch(token) else new_token()}"
     wanted = NewMessage(to=str(contact.pk), text=typed, pictures=pictures)
     try:
         _send_once(contact, by, key, digest.hexdigest(), wanted, "Sent from its conversation.")
@@ -108,6 +108,8 @@ def try_again(*, message: Message, by: User) -> bool:
     """
     if message.direction != Direction.OUTBOUND or message.status not in (MessageStatus.FAILED, MessageStatus.EXPIRED):
         raise Refused("not_failed", "Only a message that failed can be tried again.", status=409)
+    if not may_be_tried_again(message):
+        raise Refused("too_old", "This is too old to be tried again; write it anew.", status=409)
     contact = message.contact
     files = list(message.attachments.order_by("order"))
     text, account = message.text, message.override_index
@@ -117,13 +119,20 @@ def try_again(*, message: Message, by: User) -> bool:
         to=str(contact.pk),
         text=text,
         media_urls=tuple(row.url for row in files if not row.file),
-        pictures=tuple(uploads.store_picture(row.file) for row in files if row.file),
+        pictures=_pictures(files),
         account=account,
         send_style=message.send_style,
         parse_overrides=not message.literal,
     )
     fingerprint = hashlib.sha256(str(message.pk).encode()).hexdigest()
-    return _send_once(contact, by, f"again:{message.pk}", fingerprint, wanted, f"Tried {message} again.")
+    return _send_once(contact, by, f"again {message.pk}", fingerprint, wanted, f"Tried {message} again.")
+
+
+def _pictures(files: list[Attachment]) -> tuple[uploads.StoredPicture, ...]:
+    try:
+        return tuple(uploads.store_picture(row.file) for row in files if row.file)
+    except FileNotFoundError as error:
+        raise Refused("picture_gone", "Its picture is not kept any more; write it anew.", status=409) from error
 
 
 def _send_once(contact: Contact, by: User, key: str, fingerprint: str, wanted: NewMessage, detail: str) -> bool:

@@ -41,6 +41,10 @@ _SIGNS = ("pk", "position", "status", "conflict", "code", "failed_code", "accoun
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
+TRIED_AGAIN_WITHIN = timedelta(days=6)
+"""A little less than the key is kept by which a second click is known; see messaging/delivery/duties.py."""
+
+
 @dataclass(frozen=True)
 class Window:
     """Which messages a page shows, oldest first, and signs that tell whether one of them, or anything, changed."""
@@ -163,8 +167,9 @@ def _bubble(message: Message, where: Location, reasons: dict[UUID, str], shown: 
     bubble.icon, bubble.mark = MARKS[status]
     bubble.marked_at = _marked_at(message, status, where)
     bubble.uncertain = status == MessageStatus.UNCERTAIN
-    bubble.again = status in (MessageStatus.FAILED, MessageStatus.EXPIRED)
-    if bubble.again:
+    failed = status in (MessageStatus.FAILED, MessageStatus.EXPIRED)
+    bubble.again = failed and may_be_tried_again(message)
+    if failed:
         bubble.problem_code = (
             message.failed_code or message.code or ("expired" if status == MessageStatus.EXPIRED else "")
         )
@@ -234,3 +239,8 @@ def in_words(text: str) -> str:
 
 def _digest(parts: Sequence[Any]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def may_be_tried_again(message: Message) -> bool:
+    """Whether that it was tried again would still be known: a second click must not make a second message."""
+    return timezone.now() - message.created_at < TRIED_AGAIN_WITHIN

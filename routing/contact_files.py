@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
+from xml.parsers import expat
 
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
@@ -18,8 +19,11 @@ COLUMNS: Final = ("phone_number", "name", "tags", "assigned_user", "opted_out")
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_ROWS: Final = 20_000
 MAX_COLUMNS: Final = 50
-MAX_UNPACKED: Final = 80 * 1024 * 1024
+MAX_UNPACKED: Final = 40 * 1024 * 1024
 """Bytes that an XLSX, which is a ZIP, may unpack to."""
+MAX_ELEMENTS: Final = 1_000_000
+"""XML elements in an XLSX, a few for each cell; each becomes an object once it is read."""
+MAX_ELEMENTS_OF_ROW: Final = 2_000
 MAX_CELL: Final = 5000
 
 FORMULA: Final = "\0formula"
@@ -61,6 +65,8 @@ def _sheet(lines: Iterator[tuple[int, list[str]]], notes: tuple[str, ...]) -> Sh
     _, header = next(((number, cells) for number, cells in lines if any(map(str.strip, cells))), (0, []))
     if not header:
         raise UnreadableFile("The file is empty. Its first row names the columns: " + ", ".join(COLUMNS) + ".")
+    if len(header) > MAX_COLUMNS:
+        raise UnreadableFile(f"The file has more than {MAX_COLUMNS} columns; leave out what is not needed.")
     names = ["_".join(cell.strip().lower().replace("-", " ").split()) for cell in header]
     known = [name for name in names if name in COLUMNS]
     if "phone_number" not in known:
@@ -79,7 +85,7 @@ def _sheet(lines: Iterator[tuple[int, list[str]]], notes: tuple[str, ...]) -> Sh
             continue
         if len(rows) == MAX_ROWS:
             raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows; split it.")
-        padded = [*cells, *[""] * (len(names) - len(cells))]
+        padded = [*cells[: len(names)], *[""] * (len(names) - len(cells))]
         rows.append((number, {name: unguarded(padded[i]) for i, name in enumerate(names) if name in COLUMNS}))
     if not rows:
         raise UnreadableFile("There is no contact below the row with the names of the columns.")
@@ -130,6 +136,7 @@ def _xlsx_rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(part.file_size for part in archive.infolist()) > MAX_UNPACKED:
                 raise UnreadableFile("The XLSX file unpacks to too much; save the sheet as CSV.")
+            _count_elements(archive)
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, keep_links=False)
         sheet: Any = next(iter(book.worksheets), None)
         if sheet is None:
@@ -142,11 +149,36 @@ def _xlsx_rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
             yield number, [_text_of(cell) for cell in row]
     except (
         zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, OSError, EOFError,
-        AttributeError, IndexError, NotImplementedError, RuntimeError, zlib.error,
+        AttributeError, IndexError, NotImplementedError, RuntimeError, MemoryError, expat.ExpatError, zlib.error,
     ) as error:  # fmt: skip
         if isinstance(error, UnreadableFile):
             raise
         raise broken from error
+
+
+def _count_elements(archive: zipfile.ZipFile) -> None:
+    """Raises UnreadableFile for more XML than a list of contacts needs, before it is made into objects."""
+    total = of_row = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal total, of_row
+        total += 1
+        of_row = 0 if name.rpartition(":")[2] == "row" else of_row + 1
+        if total > MAX_ELEMENTS or (in_sheet and of_row > MAX_ELEMENTS_OF_ROW):
+            raise UnreadableFile("The XLSX file holds far more cells than contacts; save the sheet as CSV.")
+
+    def refuse(*declaration: Any) -> None:
+        raise UnreadableFile("The XLSX file holds declarations that no spreadsheet writes; save it again.")
+
+    for part in archive.infolist():
+        if not part.filename.endswith((".xml", ".rels")):
+            continue
+        in_sheet, of_row = "/worksheets/" in part.filename, 0
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = start
+        parser.StartDoctypeDeclHandler = refuse
+        with archive.open(part) as stream:
+            parser.ParseFile(stream)
 
 
 def _text_of(cell: Any) -> str:

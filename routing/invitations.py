@@ -53,7 +53,16 @@ def create_invitation(
 def find_open(*, token: str | None = None, id: str | None = None, now: datetime) -> Invitation | None:  # noqa: A002
     """The invitation of the link, or with the id, if it can be accepted at `now`; the same None for all others."""
     which = {"token_digest": token_digest(token)} if token is not None else {"pk": id}
-    return Invitation.objects.open(now).filter(**which).select_related("location").first()
+    found = Invitation.objects.open(now).filter(**which).select_related("location", "created_by").first()
+    return found if found is not None and _inviter_may_still(found) else None
+
+
+def _inviter_may_still(invitation: Invitation) -> bool:
+    """Whether who invited may do so today: somebody who left, or was demoted, lets nobody in."""
+    if invitation.created_by_id is None:
+        return False
+    inviter = User.objects.filter(pk=invitation.created_by_id, is_active=True).first()
+    return inviter is not None and inviter.may(Role.ADMIN, invitation.location_id)
 
 
 @transaction.atomic
@@ -66,7 +75,10 @@ def accept_invitation(*, invitation: Invitation, user: User, now: datetime) -> M
     """
     if user._state.adding:
         _save_new(user)
-    taken = Invitation.objects.open(now).filter(pk=invitation.pk).update(accepted_at=now, accepted_by=user)
+    open_still = _inviter_may_still(invitation)
+    taken = open_still and Invitation.objects.open(now).filter(pk=invitation.pk).update(
+        accepted_at=now, accepted_by=user
+    )
     if not taken:
         raise Refused("invitation_closed", "This invitation no longer works. Ask for a new one.", status=404)
     membership, is_new = Membership.objects.get_or_create(

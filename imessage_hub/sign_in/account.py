@@ -20,6 +20,9 @@ from routing.errors import Refused
 from routing.models import User
 from routing.scoped_admin import user_of
 
+WAITING = "second_factor_waiting"
+"""In the session: the id of the device that it began to set up."""
+
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
     """How the person is called and reached."""
@@ -76,13 +79,15 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
 
 def _set_up(request: HttpRequest, user: User, form: CodeForm) -> HttpResponse:
     try:
-        device = second_factor.begin(user)
+        device = second_factor.begin(user, waiting=request.session.get(WAITING))
     except Refused as refused:
         messages.info(request, refused.detail)
         return HttpResponseRedirect(reverse("admin:account"))
+    request.session[WAITING] = device.pk
     if form.is_valid():
-        codes = second_factor.confirm(user=user, code=form.cleaned_data["code"])
+        codes = second_factor.confirm(user=user, waiting=device.pk, code=form.cleaned_data["code"])
         if codes is not None:
+            del request.session[WAITING]
             request.session[VERIFIED] = True
             update_session_auth_hash(request, user)  # this session goes on where all others of the user ended
             return _page(request, "sign_in/recovery_codes.html", "Your recovery codes", codes=codes, is_new=True)

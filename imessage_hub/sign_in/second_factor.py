@@ -35,14 +35,22 @@ def has_one(user: User) -> bool:
     return SecondFactor.objects.filter(user=user, confirmed=True).exists()
 
 
-def begin(user: User) -> SecondFactor:
-    """The user's device that waits for its first code, made if there is none. Raises Refused when one works already."""
-    device, _ = SecondFactor.objects.get_or_create(
-        user=user, defaults={"name": "app", "confirmed": False, "seed": secrets.token_hex(SEED_BYTES)}
-    )
-    if device.confirmed:
+@transaction.atomic
+def begin(user: User, *, waiting: int | None) -> SecondFactor:
+    """The user's device that waits for its first code: the one with the id `waiting`, which this session began, or else
+    a new one in place of any other: whoever saw another session's seed must not know this one.
+
+    Raises Refused when one works already.
+    """
+    User.objects.select_for_update().get(pk=user.pk)
+    if has_one(user):
         raise Refused("second_factor_is_on", "Your second factor is set up already.", status=409)
-    return SecondFactor.objects.get(pk=device.pk)
+    begun = SecondFactor.objects.filter(user=user, pk=waiting).first() if waiting is not None else None
+    if begun is not None:
+        return begun
+    SecondFactor.objects.filter(user=user).delete()
+    made = SecondFactor.objects.create(user=user, name="app", confirmed=False, seed=secrets.token_hex(SEED_BYTES))
+    return SecondFactor.objects.get(pk=made.pk)
 
 
 def key_in_text(device: SecondFactor) -> str:
@@ -63,9 +71,9 @@ def qr_code(device: SecondFactor) -> SafeString:
 
 
 @transaction.atomic
-def confirm(*, user: User, code: str) -> list[str] | None:
+def confirm(*, user: User, waiting: int, code: str) -> list[str] | None:
     """Turn on the waiting device by its first code; the recovery codes, shown this once, or None for a wrong code."""
-    device = SecondFactor.objects.select_for_update().filter(user=user, confirmed=False).first()
+    device = SecondFactor.objects.select_for_update().filter(user=user, pk=waiting, confirmed=False).first()
     if device is None or not device.verify_token(tidy(code)):
         return None
     SecondFactor.objects.filter(pk=device.pk).update(confirmed=True)
@@ -108,6 +116,7 @@ def renew_codes(*, user: User) -> list[str]:
 def turn_off(*, user: User, by: User) -> bool:
     """Forget the user's device and its recovery codes, and sign the user out everywhere; False when there is none."""
     found, _ = SecondFactor.objects.filter(user=user, confirmed=True).delete()
+    SecondFactor.objects.filter(user=user).delete()
     if not found:
         return False
     team.end_sessions(user)

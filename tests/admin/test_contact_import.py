@@ -4,6 +4,7 @@ import io
 import os
 import re
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from django.urls import reverse
 from messaging.consent import apply as hear
 from messaging.delivery.duties import housekeeping
 from routing import contact_staging, services
+from routing.contact_files import UnreadableFile, read
 from routing.models import AuditEntry, ConsentChange, ConsentSource, Contact, Location, Role, Tag, User
 from tests.admin.world import World, sign_in
 from tests.factories import make_account, make_contact, make_location, make_member, new_phone
@@ -413,3 +415,22 @@ def test_ten_thousand_rows_are_written(client: Client, ours: World) -> None:
     report = client.post(preview, {"rows": "all"})
     assert counts(report)["new"] == 10_000
     assert Contact.objects.filter(location=ours.location, opted_out_at__isnull=False).count() == 10_000
+
+
+def test_a_small_file_of_very_many_cells_is_refused_before_it_is_read() -> None:
+    """A few kilobytes of ZIP would become gigabytes of cells."""
+    book = io.BytesIO()
+    small = io.BytesIO(xlsx_file(["phone_number"], ["1"]))
+    with zipfile.ZipFile(small) as plain, zipfile.ZipFile(book, "w", zipfile.ZIP_DEFLATED) as crowded:
+        for part in plain.infolist():
+            content = plain.read(part)
+            if part.filename.endswith("sheet1.xml"):
+                content = content.replace(b"</row>", b"<c/>" * 100_000 + b"</row>", 1)
+            crowded.writestr(part.filename, content)
+    with pytest.raises(UnreadableFile, match="far more cells"):
+        read(book.getvalue())
+
+
+def test_a_very_wide_file_is_refused() -> None:
+    with pytest.raises(UnreadableFile, match="columns"):
+        read(b"phone_number" + b"," * 1000 + b"\n1\n")

@@ -9,14 +9,17 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from messaging import threads
+from messaging.composer import new_token
+from messaging.conversation import TRIED_AGAIN_WITHIN
 from messaging.models import Attachment, DispatchState, Message, MessageStatus, Reaction, Thread, TypingNotice
 from routing.models import Account, AuditEntry, Contact
 from tests.admin.test_conversations import bubble, inbound, words
 from tests.admin.world import World, send_message, sign_in, url
-from tests.factories import make_account, make_message
+from tests.factories import make_account, make_contact, make_message
 
 TOKEN = "0123456789abcdef" * 2
 FRAGMENT = {"X-Hub-Fragment": "1"}
@@ -234,6 +237,25 @@ def test_a_failed_one_is_tried_again_once_however_often_it_is_clicked(client: Cl
     assert sent(ours) == [ours.message.text]
     [new] = ours.contact.messages.exclude(pk=ours.message.pk)
     assert new.status == MessageStatus.QUEUED
+
+
+def test_what_is_too_old_for_a_second_click_to_be_known_is_not_tried_again(client: Client, ours: World) -> None:
+    old = timezone.now() - TRIED_AGAIN_WITHIN - timedelta(minutes=1)
+    Message.objects.filter(pk=ours.message.pk).update(
+        dispatch_state=DispatchState.ACCEPTED, failed_at=timezone.now(), created_at=old
+    )
+    assert client.post(again(ours, ours.message), headers=FRAGMENT).status_code == 409
+    assert b"Try again" not in client.get(url("thread", "change", ours.contact.pk)).content
+    assert sent(ours) == []
+
+
+def test_one_token_is_good_for_one_contact(client: Client, ours: World) -> None:
+    other = make_contact(ours.location)
+    form = {"text": "same words", "token": new_token()}
+    for contact, status in ((ours.contact, 200), (other, 422)):
+        path = reverse("admin:messaging_thread_send", args=[contact.pk])
+        assert client.post(path, form, headers=FRAGMENT).status_code == status
+    assert list(Message.objects.filter(text="same words").values_list("contact", flat=True)) == [ours.contact.pk]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from routing import invitations
 from routing.errors import Refused
 from routing.models import AuditEntry, Invitation, Membership, Role, User
 from tests.admin.world import World, operation, sign_in, url
-from tests.factories import PASSWORD, make_user
+from tests.factories import PASSWORD, make_member, make_user
 
 PASSPHRASE = "a long pass phrase"
 NEW = {
@@ -260,3 +260,18 @@ def test_of_many_who_accept_at_once_one_is_in(ours: World, link: str, in_threads
     assert Membership.objects.filter(location=ours.location).count() == 4
     assert User.objects.count() - before in (0, 1)  # nobody is left over who did not come in
     assert Invitation.objects.get(name="Robin").accepted_by is not None
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"role": Role.AGENT}])
+def test_who_may_invite_no_more_lets_nobody_in(ours: World, change: dict[str, Any]) -> None:
+    """Whichever way they lost the right."""
+    boss = make_member(ours.location, Role.ADMIN)
+    _, token = invitations.create_invitation(location=ours.location, name="x", role=Role.ADMIN, by=boss)
+    visitor = opened(f"/join/{token}/")
+    if "role" in change:
+        Membership.objects.filter(user=boss).update(**change)
+    else:
+        User.objects.filter(pk=boss.pk).update(**change)
+    assert visitor.post("/join/", NEW).status_code == 404
+    assert not User.objects.filter(username="robin").exists()
+    assert Client().get(f"/join/{token}/").status_code == 404

@@ -80,6 +80,18 @@ def test_it_is_set_up_by_a_qr_code_or_a_key_and_a_first_code(ours: World) -> Non
     assert second_factor.has_one(ours.agent)
 
 
+def test_a_seed_that_another_session_saw_is_not_the_one_that_counts(ours: World) -> None:
+    """Or whoever had the password first could wait for the owner to turn on what they know already."""
+    intruder, owner = sign_in(ours.agent), sign_in(ours.agent)
+    seen = intruder.get(PAGE).context["key"]
+    known = code_of(ours.agent, steps=-1)
+    assert owner.get(PAGE).context["key"] != seen
+    assert "is not right" in owner.post(PAGE, {"code": known}).content.decode()
+    # The other way about: the owner's seed is not what the intruder's session turns on.
+    assert "is not right" in intruder.post(PAGE, {"code": code_of(ours.agent, steps=-1)}).content.decode()
+    assert not second_factor.has_one(ours.agent)
+
+
 def test_seed_and_codes_are_not_in_the_database_in_clear(ours: World, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         codes = set_up(ours.agent)

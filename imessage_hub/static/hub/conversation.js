@@ -5,6 +5,8 @@ const EVERY_MS = 2000;
 const SLOWEST_MS = 30000;
 const LOOK_AFTER_MS = 250;
 const FRAGMENT = { "X-Hub-Fragment": "1" };
+// What a page asks by itself keeps nobody signed in.
+const BY_ITSELF = { ...FRAGMENT, "X-Hub-Background": "1" };
 
 const main = document.getElementById("conversation");
 const scroller = document.getElementById("scroller");
@@ -93,7 +95,7 @@ async function follow() {
   if (asking) return;
   const mine = (asking = new AbortController());
   try {
-    const answer = await ask(`${main.dataset.live}?v=${part("window").dataset.version}`, { signal: mine.signal });
+    const answer = await ask(`${main.dataset.live}?v=${part("window").dataset.version}`, { signal: mine.signal, headers: BY_ITSELF });
     if (answer.status === 200) apply(await answer.text());
     if (!mine.signal.aborted) online();
   } catch (error) {

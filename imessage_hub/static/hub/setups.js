@@ -14,7 +14,7 @@ const say = (words) => {
 const live = () => document.getElementById("setup-live");
 
 async function pageAt(address) {
-  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  const answer = await fetch(address, { headers: { Accept: "text/html", "X-Hub-Background": "1" } });
   if (!answer.ok || answer.redirected) return null; // signed out, or gone
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
@@ -73,7 +73,7 @@ function show(states) {
 }
 
 async function progress(id) {
-  const answer = await fetch(`${steps().dataset.url}?id=${encodeURIComponent(id)}`);
+  const answer = await fetch(`${steps().dataset.url}?id=${encodeURIComponent(id)}`, { headers: { "X-Hub-Background": "1" } });
   if (!answer.ok || answer.redirected) return { steps: [], page: "" };
   return answer.json();
 }
