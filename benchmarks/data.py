@@ -126,7 +126,7 @@ def _contact_columns() -> Mapping[str, str]:
     return {
         "id": _contact_id("k"),
         "location_id": "place.id",
-        "name": f"CASE WHEN k / 2 % 2000 = 7 THEN '{RARE}' ELSE {first} END || ' ' || {last} || ' ' || k",
+        "name": f"CASE WHEN k / 2 % 2000 = 7 OR k < 60 THEN '{RARE}' ELSE {first} END || ' ' || {last} || ' ' || k",
         "phone_number": _contact_number("k"),
         "created_at": f"now() - (k % {DAYS * 24}) * interval '1 hour'",
         "updated_at": "now()",
