@@ -261,6 +261,14 @@ SENDBLUE = {
     ),
     "contact_email": env.str("SENDBLUE_CONTACT_EMAIL", default=""),
 }
+# What a Sendblue line may bear unless the line has limits of its own (the vendor's published ones for a dedicated
+# number, as of 2026: 1 message/s with bursts of 10, 15 new contacts an hour and 50 a day). 0: no limit.
+SENDBLUE_PACE = {
+    "per_second": env.float("SENDBLUE_PACE_PER_SECOND", default=1.0),
+    "burst": env.int("SENDBLUE_PACE_BURST", default=10),
+    "new_contacts_per_hour": env.int("SENDBLUE_NEW_CONTACTS_PER_HOUR", default=15) or None,
+    "new_contacts_per_day": env.int("SENDBLUE_NEW_CONTACTS_PER_DAY", default=50) or None,
+}
 # Hosts inbound media may be fetched from although their address is not public: the sandbox of the demo and the tests.
 HUB_MEDIA_TRUSTED_HOSTS = env.list("HUB_MEDIA_TRUSTED_HOSTS", default=[])
 

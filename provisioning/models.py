@@ -2,18 +2,20 @@
 
 import secrets
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 
 from provisioning.duties import Duty
 from provisioning.fields import SecretTextField
-from provisioning.providers import provider_choices
-from provisioning.providers.base import Health
+from provisioning.providers import get_adapter, provider_choices
+from provisioning.providers.base import Health, Pace
 from routing.constraints import SameLocation
 from routing.models import Account, Location
 from routing.models.tenancy import LocationScoped
@@ -141,6 +143,15 @@ class PhoneLine(models.Model):
     requested_at = models.DateTimeField(default=timezone.now)
     assigned_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
+    # Limits of this very line; None: the provider's. See `providers.base.Pace` for what each means.
+    pace_per_second = models.FloatField(
+        "messages per second", null=True, blank=True, validators=[MinValueValidator(0.01), MaxValueValidator(1000)]
+    )
+    pace_burst = models.PositiveIntegerField(
+        "messages at once", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
+    new_contacts_per_hour = models.PositiveIntegerField(null=True, blank=True, validators=[MaxValueValidator(2000)])
+    new_contacts_per_day = models.PositiveIntegerField(null=True, blank=True, validators=[MaxValueValidator(2000)])
     account = models.OneToOneField(
         Account, on_delete=models.PROTECT, null=True, blank=True, related_name="phone_line", db_constraint=False
     )
@@ -159,12 +170,33 @@ class PhoneLine(models.Model):
                 | Q(status="released", released_at__isnull=False),
                 name="line_state_complete",
             ),
+            models.CheckConstraint(
+                condition=(Q(pace_per_second=None) | Q(pace_per_second__gt=0))
+                & (Q(pace_burst=None) | Q(pace_burst__gte=1)),
+                name="line_pace_moves",
+            ),
             SameLocation(field="setup", name="line_setup_same_location"),
             SameLocation(field="account", name="line_account_same_location"),
         ]
 
     def __str__(self) -> str:
         return self.phone_number or f"pending since {self.requested_at:%Y-%m-%d}"
+
+    @property
+    def pace(self) -> Pace:
+        """What it may bear: its own limits, and for the rest its provider's. Reads the setup."""
+        pace = get_adapter(self.setup.provider).pace
+        return replace(
+            pace,
+            per_second=self.pace_per_second or pace.per_second,
+            burst=self.pace_burst or pace.burst,
+            new_contacts_per_hour=_first_given(self.new_contacts_per_hour, pace.new_contacts_per_hour),
+            new_contacts_per_day=_first_given(self.new_contacts_per_day, pace.new_contacts_per_day),
+        )
+
+
+def _first_given(own: int | None, common: int | None) -> int | None:
+    return common if own is None else own
 
 
 class EventOutcome(models.TextChoices):

@@ -16,6 +16,8 @@ from imessage_hub.settings import BASE_DIR, DATABASES
 
 # A bell's own connection would keep the test database from being dropped; tests/messaging/test_doorbell.py rings one.
 HUB_DOORBELL = "poll"
+# Lines that bear everything; tests of pace and budgets set limits of their own.
+SENDBLUE_PACE = {"per_second": 10_000.0, "burst": 10_000, "new_contacts_per_hour": None, "new_contacts_per_day": None}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: threads and worker processes of the suite share it.

@@ -1,5 +1,6 @@
 """What is said: messages with their attempts, events and media."""
 
+from messaging.models.lanes import Circuit, Lane, Opening
 from messaging.models.messages import (
     LIVE_STATES,
     Attachment,
@@ -10,6 +11,7 @@ from messaging.models.messages import (
     Message,
     MessageEvent,
     MessageStatus,
+    Priority,
 )
 from messaging.models.requests import IdempotencyKey, TypingNotice
 from messaging.models.threads import DailyVolume, Reaction, Thread
@@ -18,14 +20,18 @@ __all__ = [
     "LIVE_STATES",
     "Attachment",
     "Attempt",
+    "Circuit",
     "DailyVolume",
     "Direction",
     "DispatchState",
     "EventKind",
     "IdempotencyKey",
+    "Lane",
     "Message",
     "MessageEvent",
     "MessageStatus",
+    "Opening",
+    "Priority",
     "Reaction",
     "Thread",
     "TypingNotice",

@@ -46,6 +46,13 @@ LIVE_STATES = [DispatchState.QUEUED, DispatchState.CLAIMED, DispatchState.SENDIN
 """States that hold back the later messages of the same conversation; an uncertain one does so for a while."""
 
 
+class Priority(models.IntegerChoices):
+    """What a line sends first of what is due: a person who waits for an answer does not wait for a campaign."""
+
+    SINGLE = 0, "single"
+    BULK = 1, "bulk"
+
+
 class MessageStatus(models.TextChoices):
     """What people and clients see."""
 
@@ -150,6 +157,8 @@ class Message(models.Model):
     # Why it was rejected, or what happened at the last try: a stable code and words for people.
     code = models.CharField(max_length=64, blank=True)
     detail = models.TextField(blank=True)
+    # What leaves first when a line cannot send all that is due.
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.SINGLE, db_default=Priority.SINGLE)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -195,7 +204,12 @@ class Message(models.Model):
             ),
         ]
         indexes = [
-            # In the order of the claim, so that it stops reading once it has enough.
+            # What is due on one account, in the order in which it leaves; and which accounts have something queued.
+            models.Index(
+                fields=["account", "priority", "due_at", "position"],
+                condition=Q(dispatch_state="queued"),
+                name="message_lane",
+            ),
             models.Index(
                 fields=["due_at", "position"],
                 condition=Q(dispatch_state__in=["queued", "scheduled"]),

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from provisioning.providers.base import Adapter
+from provisioning.providers.base import Adapter, Pace
 from provisioning.providers.sendblue import SendblueAdapter, SendblueConfig
 
 ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in (SendblueAdapter,)}
@@ -34,7 +34,8 @@ def get_adapter(name: str) -> Adapter:
 
 
 def _sendblue() -> Adapter:
-    return _sendblue_with(SendblueConfig(**settings.SENDBLUE, deadline=settings.HUB_CALL_DEADLINE))
+    pace = Pace(**settings.SENDBLUE_PACE)
+    return _sendblue_with(SendblueConfig(**settings.SENDBLUE, deadline=settings.HUB_CALL_DEADLINE, pace=pace))
 
 
 @lru_cache(maxsize=8)

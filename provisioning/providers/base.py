@@ -82,6 +82,21 @@ class Health(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """What one line may bear. `per_second`: messages, on the long run; `burst`: how many of them at once after a rest.
+
+    A contact is new to a line that had no conversation with it within `new_after`; of such there are at most
+    `new_contacts_per_hour` and `new_contacts_per_day`, each over the hour or day that ends now. None: no limit.
+    """
+
+    per_second: float = 1.0
+    burst: int = 1
+    new_contacts_per_hour: int | None = None
+    new_contacts_per_day: int | None = None
+    new_after: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What opens an account at a provider. Never printed."""
 
@@ -240,6 +255,8 @@ class Adapter(ABC):
     name: ClassVar[str]
     label: ClassVar[str]
     capabilities: ClassVar[Capability]
+    pace: Pace = Pace()
+    """What each of its lines may bear, unless the line itself has limits of its own."""
 
     @abstractmethod
     def create_subaccount(self, wanted: NewSubaccount) -> Subaccount:

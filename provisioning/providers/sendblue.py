@@ -24,6 +24,7 @@ from provisioning.providers.base import (
     Line,
     NewSubaccount,
     Outgoing,
+    Pace,
     Parsed,
     ProviderError,
     Rejected,
@@ -69,6 +70,7 @@ class SendblueConfig:
     create_subaccount_path: str
     contact_email: str
     deadline: timedelta
+    pace: Pace = Pace()
 
 
 class SendblueAdapter(Adapter):
@@ -86,6 +88,7 @@ class SendblueAdapter(Adapter):
 
     def __init__(self, config: SendblueConfig) -> None:
         self._config = config
+        self.pace = config.pace
         self._http = ProviderHTTP(config.base_url, config.deadline, self.label)
         self._create_path = checked_path(config.create_subaccount_path)
 
