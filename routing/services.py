@@ -299,7 +299,15 @@ def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 def note_last_account(*, contact_id: UUID, account_id: UUID) -> None:
     """Remember the account whose number the contact last saw or wrote to."""
-    Contact.objects.filter(pk=contact_id).exclude(last_account=account_id).update(last_account=account_id)
+    note_last_accounts({contact_id: account_id})
+
+
+def note_last_accounts(accounts: Mapping[UUID, UUID]) -> None:
+    """As `note_last_account`, for each of the contacts its account; takes the row locks of those that change."""
+    contacts = Contact.objects.filter(pk__in=accounts).order_by("pk").values_list("pk", "last_account")
+    for contact, last in contacts:
+        if last != accounts[contact]:
+            Contact.objects.filter(pk=contact).update(last_account=accounts[contact])
 
 
 def resolve_user(*, location: Location, given: str, field: str = "assigned_user") -> User:

@@ -1,4 +1,4 @@
-"""Everything that waits in rows for a worker, each kind with how it is taken and how it is done."""
+"""Everything but messages that waits in rows for a worker, each kind with how it is taken and how it is done."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from messaging import events, media, statistics
-from messaging.delivery import dispatch, outbox, reconcile
+from messaging.delivery import pacing, reconcile
 from messaging.models import IdempotencyKey, TypingNotice
 from provisioning import services as provisioning
 from provisioning.duties import claim_due
@@ -30,15 +30,10 @@ class DutyKind:
     failed: Callable[[Any], object] | None = None
 
 
-def _take_messages(limit: int) -> Sequence[Any]:
-    return outbox.claim_due(limit=limit, lease=settings.HUB_LEASE)
-
-
 def _take_setups(limit: int) -> Sequence[Any]:
     return claim_due(Setup.objects.select_related("location"), limit=limit, lease=settings.HUB_LEASE)
 
 
-MESSAGES = DutyKind("message", _take_messages, dispatch.deliver)
 OTHERS = (
     DutyKind("event", events.take_due, events.apply, events.put_off),
     DutyKind("look-up", reconcile.take_due, reconcile.look_up, reconcile.ask_again_later),
@@ -51,5 +46,6 @@ def housekeeping() -> None:
     """Forget what is kept for a while only, and keep how much was said on the days that are over."""
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
     TypingNotice.objects.filter(until__lt=timezone.now()).delete()
+    pacing.forget_old()
     statistics.roll_up()
     contact_staging.sweep()

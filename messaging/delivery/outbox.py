@@ -2,8 +2,8 @@
 
 | from → to                              | by                          | guard                                        |
 |----------------------------------------|-----------------------------|----------------------------------------------|
-| scheduled → queued                     | `claim_due`                 | due, not expired                             |
-| queued → claimed                       | `claim_due`                 | due, not expired, head of its conversation   |
+| scheduled → queued                     | `claiming.claim_due`        | due, not expired                             |
+| queued → claimed                       | `claiming.claim_due`        | due, head of its conversation, pace, budget  |
 | claimed → queued                       | `give_back`, `sweep`        | fence; or the lease is over                  |
 | claimed → sending                      | `begin`                     | fence, lease, expiry, account, consent       |
 | sending → accepted, rejected, queued   | `settle_*`                  | fence                                        |
@@ -25,28 +25,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, Min, OuterRef, Q, Subquery
+from django.db.models import F, Min, Q
 from django.db.models.functions import Coalesce, Now
-from django.db.models.lookups import IsNull
-from django.utils import timezone
 
-from messaging import threads
 from messaging.delivery import evidence
-from messaging.models import LIVE_STATES, Attempt, Direction, DispatchState, Message
-from messaging.models.messages import NextPosition
-from provisioning.duties import lock_some
+from messaging.models import Attempt, Direction, DispatchState, Message
 from provisioning.providers.base import Accepted, AccountRejected, ProviderError, Rejected, Unavailable
-from routing.models import Account, Contact
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=10)
 FIRST_LOOKUP = timedelta(seconds=5)
 WAITING = [DispatchState.SCHEDULED, DispatchState.QUEUED]
-IN_FLIGHT = [DispatchState.CLAIMED, DispatchState.SENDING]
-HOLDING = [*LIVE_STATES, DispatchState.UNCERTAIN]
 ACCOUNT_TRIES = 3
 """After so many refusals that blamed the account, while it serves others, a message is taken to be at fault itself."""
 
@@ -59,62 +51,6 @@ class Begun:
     token: str
 
 
-def claim_due(*, limit: int, lease: timedelta) -> Sequence[Message]:
-    """Take up to `limit` due messages for this worker, for `lease` each; fewer or none when less is due.
-
-    Only the earliest unfinished message of each conversation (account and contact) can be taken, and only while none of
-    it is in flight; one whose outcome is uncertain holds its conversation back for the grace period. Row locks are held
-    for this short transaction only, never while a provider is asked.
-    """
-    _queue_scheduled(limit)
-    due = Message.objects.filter(
-        _is_head(),
-        dispatch_state=DispatchState.QUEUED,
-        due_at__lte=Now(),
-        expires_at__gt=Now(),
-    ).order_by("due_at", "position")
-    if not due.exists():
-        return []
-    with transaction.atomic():
-        taken = lock_some(due.select_related("location", "contact", "account__phone_line__setup"), limit=limit)
-        if taken:
-            Message.objects.filter(pk__in=[message.pk for message in taken]).update(
-                dispatch_state=DispatchState.CLAIMED, fence=F("fence") + 1, lease_until=Now() + lease
-            )
-    for message in taken:
-        message.fence += 1
-    return taken
-
-
-def _is_head() -> Any:
-    """That no earlier message of the conversation is unfinished, and none at all in flight.
-
-    By scalar subqueries, which are answered from an index for each row that is looked at: of NOT EXISTS, PostgreSQL
-    makes a join that grows with the square of a long conversation.
-    """
-    conversation = Message.objects.filter(account=OuterRef("account"), contact=OuterRef("contact"))
-    holds = Q(dispatch_state__in=LIVE_STATES) | Q(
-        dispatch_state=DispatchState.UNCERTAIN, uncertain_at__gt=Now() - settings.HUB_UNCERTAIN_GRACE
-    )
-    first = conversation.filter(holds, dispatch_state__in=HOLDING).order_by("position").values("position")[:1]
-    in_flight = conversation.filter(dispatch_state__in=IN_FLIGHT).values("position")[:1]
-    return Q(position__lte=Coalesce(Subquery(first), F("position"))) & IsNull(Subquery(in_flight), True)
-
-
-def _queue_scheduled(limit: int) -> None:
-    """Scheduled messages whose time has come join the queue, behind what was accepted before, in the order they fell
-    due."""
-    due = Message.objects.filter(
-        dispatch_state=DispatchState.SCHEDULED, due_at__lte=Now(), expires_at__gt=Now()
-    ).order_by("due_at", "position")
-    if not due.exists():
-        return
-    with transaction.atomic():
-        for message in lock_some(due, limit=limit):
-            Message.objects.filter(pk=message.pk).update(dispatch_state=DispatchState.QUEUED, position=NextPosition())
-            threads.note_message(message, at=timezone.now())
-
-
 def give_back(message: Message, *, due_in: timedelta | None = None, **changes: Any) -> bool:
     """A claimed message that was not begun goes back to the queue, at once or after `due_in`."""
     if due_in is not None:
@@ -122,36 +58,41 @@ def give_back(message: Message, *, due_in: timedelta | None = None, **changes: A
     return _move(message, DispatchState.CLAIMED, dispatch_state=DispatchState.QUEUED, lease_until=None, **changes)
 
 
-def begin(message: Message, *, lease: timedelta) -> Begun | None:
-    """Record the intent to send, before the first byte; None when the message may not be sent (any more).
+def begin(messages: Sequence[Message], *, lease: timedelta) -> dict[UUID, Begun]:
+    """Record the intent to send claimed messages, in one commit before the first byte of any; by message, those that
+    may be sent: the others may not, or not any more.
 
     The last point where a cancellation, the expiry, an opt-out or a stopped account wins.
     """
-    token = secrets.token_urlsafe(32)
-    can_send = Account.objects.sendable().filter(pk=OuterRef("account"))
-    opted_out = Contact.objects.filter(pk=OuterRef("contact"), opted_out_at__isnull=False)
+    fences = {message.pk: message.fence for message in messages}
     with transaction.atomic():
-        moved = (
-            _mine(message, DispatchState.CLAIMED)
-            .filter(
-                Exists(can_send),
-                Q(exempt_from_opt_out=True) | ~Exists(opted_out),
-                lease_until__gt=Now(),
-                expires_at__gt=Now(),
-            )
-            .update(
-                dispatch_state=DispatchState.SENDING, attempt_count=F("attempt_count") + 1, lease_until=Now() + lease
-            )
+        free = Message.objects.filter(
+            Q(exempt_from_opt_out=True) | Q(contact__opted_out_at=None),
+            pk__in=fences,
+            dispatch_state=DispatchState.CLAIMED,
+            account__can_send=True,
+            lease_until__gt=Now(),
+            expires_at__gt=Now(),
         )
-        if not moved:
-            return None
-        attempt = Attempt.objects.create(
-            location_id=message.location_id,
-            message_id=message.pk,
-            account=message.sender,
-            fence=message.fence,
-            token_digest=token_digest(token),
+        locked = free.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", "fence")
+        mine = {pk for pk, fence in locked if fence == fences[pk]}
+        begun = {message.pk: _intent(message) for message in messages if message.pk in mine}
+        Message.objects.filter(pk__in=mine).update(
+            dispatch_state=DispatchState.SENDING, attempt_count=F("attempt_count") + 1, lease_until=Now() + lease
         )
+        Attempt.objects.bulk_create([one.attempt for one in begun.values()])
+    return begun
+
+
+def _intent(message: Message) -> Begun:
+    token = secrets.token_urlsafe(32)
+    attempt = Attempt(
+        location_id=message.location_id,
+        message_id=message.pk,
+        account=message.sender,
+        fence=message.fence,
+        token_digest=token_digest(token),
+    )
     return Begun(attempt=attempt, token=token)
 
 
@@ -174,6 +115,20 @@ def refuse(message: Message, *, code: str, detail: str, **changes: Any) -> bool:
     )
 
 
+def settle_all_accepted(taken: Sequence[tuple[Message, Begun, Accepted]]) -> None:
+    """As `settle_accepted`, for many in few statements and one commit."""
+    try:
+        with transaction.atomic():
+            closed = evidence.note_all_accepted([(message, accepted) for message, _, accepted in taken])
+            for message, _, accepted in taken:
+                if message.pk not in closed:
+                    evidence.note_second_id(message, accepted.provider_id)
+            _close([begun for _, begun, _ in taken], outcome="accepted")
+    except IntegrityError:
+        for message, begun, accepted in taken:
+            settle_accepted(message, begun, accepted)
+
+
 def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
     """The provider took it. An id that another message has proves nothing of this one: that is uncertain. A second id
     of this one is told: it may have been sent twice."""
@@ -181,7 +136,7 @@ def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
         with transaction.atomic():
             if not evidence.note_accepted(message, accepted):
                 evidence.note_second_id(message, accepted.provider_id)
-            _close(begun, outcome="accepted")
+            _close([begun], outcome="accepted")
     except IntegrityError:
         settle_uncertain(
             message,
@@ -193,7 +148,7 @@ def settle_accepted(message: Message, begun: Begun, accepted: Accepted) -> None:
 def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
     """The provider will never take it."""
     with transaction.atomic():
-        _close(begun, outcome="rejected", code=error.code, detail=error.detail)
+        _close([begun], outcome="rejected", code=error.code, detail=error.detail)
         _move(
             message,
             DispatchState.SENDING,
@@ -205,11 +160,12 @@ def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
         )
 
 
-def settle_not_sent(message: Message, begun: Begun, error: ProviderError) -> None:
-    """Surely nothing left: back to the queue after a while."""
+def settle_not_sent(message: Message, begun: Begun, error: ProviderError) -> timedelta:
+    """Surely nothing left: back to the queue after a while; how long that is."""
     retry_after = error.retry_after if isinstance(error, Unavailable) else None
     wait = max(backoff(message.attempt_count), min(retry_after or timedelta(0), timedelta(hours=1)))
     _back_to_queue(message, begun, error, outcome="not_sent", wait=wait)
+    return wait
 
 
 def settle_account_rejected(message: Message, begun: Begun, error: AccountRejected) -> bool:
@@ -232,7 +188,7 @@ def _back_to_queue(
     message: Message, begun: Begun, error: ProviderError, *, outcome: str, wait: timedelta, **changes: Any
 ) -> None:
     with transaction.atomic():
-        _close(begun, outcome=outcome, code=error.code, detail=error.detail)
+        _close([begun], outcome=outcome, code=error.code, detail=error.detail)
         _move(
             message,
             DispatchState.SENDING,
@@ -248,7 +204,7 @@ def _back_to_queue(
 def settle_uncertain(message: Message, begun: Begun, error: ProviderError) -> None:
     """It may have left: it is asked after, and never sent again by itself."""
     with transaction.atomic():
-        _close(begun, outcome="uncertain", code=error.code, detail=error.detail)
+        _close([begun], outcome="uncertain", code=error.code, detail=error.detail)
         moved = _move(message, DispatchState.SENDING, code=error.code[:64], detail=error.detail, **_uncertain())
         if not moved:
             # Late: the sweeper gave it to another meanwhile. A retry that has not begun is pulled back.
@@ -309,8 +265,8 @@ def _move(message: Message, state: DispatchState, **changes: Any) -> bool:
     return bool(_mine(message, state).update(**changes))
 
 
-def _close(begun: Begun, *, outcome: str, code: str = "", detail: str = "") -> None:
+def _close(begun: Sequence[Begun], *, outcome: str, code: str = "", detail: str = "") -> None:
     # One that its own callback proved stays accepted.
-    Attempt.objects.filter(pk=begun.attempt.pk).exclude(outcome="accepted").update(
+    Attempt.objects.filter(pk__in=[one.attempt.pk for one in begun]).exclude(outcome="accepted").update(
         ended_at=Now(), outcome=outcome, code=code[:64], detail=detail
     )

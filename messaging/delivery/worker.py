@@ -12,9 +12,11 @@ import structlog
 from django.conf import settings
 from django.db import Error, close_old_connections, connections
 
-from messaging.delivery import outbox
+from messaging.delivery import claiming, dispatch, outbox
+from messaging.delivery.dispatch import Departure
 from messaging.delivery.doorbell import doorbell
-from messaging.delivery.duties import MESSAGES, OTHERS, DutyKind, housekeeping
+from messaging.delivery.duties import OTHERS, DutyKind, housekeeping
+from messaging.delivery.sending import Sending
 from messaging.models import Message
 
 log = structlog.get_logger("hub.worker")
@@ -22,14 +24,18 @@ log = structlog.get_logger("hub.worker")
 SWEEP_EVERY_S = 5.0
 HOUSEKEEPING_EVERY_S = 3600.0
 REPORT_EVERY_S = 60.0
-OTHER_DUTIES_AT_ONCE = 4
+DUTIES_AT_ONCE = 4
+"""Of each kind. Each has a database connection of its own while it runs."""
 
 
 def work_once(limit: int = 50) -> int:
     """Do, in this thread, what is due at this moment, up to `limit` of each kind; how many rows that were."""
     outbox.sweep()
     done = 0
-    for kind in (MESSAGES, *OTHERS):
+    for message in claiming.claim_due(limit=limit, lease=settings.HUB_LEASE):
+        do_one(DELIVERY, message)
+        done += 1
+    for kind in OTHERS:
         for row in kind.take(limit):
             do_one(kind, row)
             done += 1
@@ -51,6 +57,10 @@ def do_one(kind: DutyKind, row: Any) -> str:
         return "failed"
 
 
+DELIVERY = DutyKind("message", lambda limit: (), dispatch.deliver)
+"""Messages that are claimed already and take more than a call: from here they go all the way in one thread."""
+
+
 class Worker:
     """One worker process: `run` until `stop`.
 
@@ -62,7 +72,6 @@ class Worker:
         self.counts: Counter[str] = Counter()
         self._stopping = False
         self._wake = threading.Event()
-        self._slots = {MESSAGES: concurrency} | dict.fromkeys(OTHERS, OTHER_DUTIES_AT_ONCE)
         self._running: dict[Future[None], tuple[DutyKind, Any]] = {}
         self._lock = threading.Lock()
         self._next: dict[Callable[[], object], float] = {}
@@ -77,13 +86,14 @@ class Worker:
     def run(self) -> None:
         """Work until stopped. Errors of the database are waited out; nothing else ends the loop."""
         log.info("worker started", concurrency=self.concurrency)
-        threads = sum(self._slots.values())
+        sending = Sending(concurrency=self.concurrency, done=self._wake.set, count=self._sent)
+        sending.start()
         stop_listening = doorbell().listen(self._wake.set)
-        with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="duty") as pool:
+        with ThreadPoolExecutor((len(OTHERS) + 1) * DUTIES_AT_ONCE, thread_name_prefix="duty") as pool:
             while not self._stopping:
                 self._wake.clear()
                 try:
-                    took = self._take_turns(pool)
+                    took = self._take_turns(pool, sending)
                 except Error:
                     log.exception("database trouble")
                     connections.close_all()
@@ -91,31 +101,37 @@ class Worker:
                 if not took:
                     self._rest()
             self._give_back_unstarted()
+        sending.stop(within_s=settings.HUB_LEASE.total_seconds())
         stop_listening()
         self._report()
         connections.close_all()
         log.info("worker stopped")
 
     def _rest(self) -> None:
-        """Until a slot is free, the doorbell, the next poll, or the stop, looked for at least every second."""
+        """Until a call or a duty ends, the doorbell, the next poll, or the stop, looked for at least every second."""
         until = time.monotonic() + settings.HUB_POLL_INTERVAL.total_seconds()
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(left, 1.0)):
                 return
 
-    def _take_turns(self, pool: ThreadPoolExecutor) -> int:
+    def _take_turns(self, pool: ThreadPoolExecutor, sending: Sending) -> int:
         close_old_connections()
         self._every(SWEEP_EVERY_S, self._sweep)
         self._every(HOUSEKEEPING_EVERY_S, housekeeping)
         self._every(REPORT_EVERY_S, self._report)
         took = 0
-        for kind, slots in self._slots.items():
-            with self._lock:
-                free = slots - sum(running is kind for running, _ in self._running.values())
+        if self._free(DELIVERY) > 0:
+            took = sending.take(lambda message: self._start(pool, DELIVERY, message))
+        for kind in OTHERS:
+            free = self._free(kind)
             for row in kind.take(free) if free > 0 else ():
                 self._start(pool, kind, row)
                 took += 1
         return took
+
+    def _free(self, kind: DutyKind) -> int:
+        with self._lock:
+            return DUTIES_AT_ONCE - sum(running is kind for running, _ in self._running.values())
 
     def _start(self, pool: ThreadPoolExecutor, kind: DutyKind, row: Any) -> None:
         with self._lock:
@@ -136,6 +152,10 @@ class Worker:
         ms = round((time.monotonic() - started) * 1000)
         self.counts[f"{kind.name} {outcome}"] += 1
         log.info("duty done", duty=kind.name, row=str(row.pk), outcome=outcome, ms=ms)
+
+    def _sent(self, word: str, departure: Departure) -> None:
+        self.counts[f"message {word}"] += 1
+        log.info("duty done", duty="message", row=str(departure.message.pk), outcome=word)
 
     def _give_back_unstarted(self) -> None:
         """On the way out: what was taken and not begun goes back at once instead of waiting for its lease."""

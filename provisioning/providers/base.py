@@ -45,11 +45,15 @@ class AccountRejected(Rejected):
 
 
 class Unavailable(ProviderError):
-    """Surely nothing happened there. `retry_after` is the provider's own wish; None when it has none."""
+    """Surely nothing happened there. `retry_after` is the provider's own wish; None when it has none.
 
-    def __init__(self, code: str, detail: str, *, retry_after: timedelta | None = None) -> None:
+    `too_fast`: the provider is well, and asks for fewer messages from this line.
+    """
+
+    def __init__(self, code: str, detail: str, *, retry_after: timedelta | None = None, too_fast: bool = False) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+        self.too_fast = too_fast
 
 
 class Uncertain(ProviderError):

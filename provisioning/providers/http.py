@@ -52,7 +52,7 @@ def classify(answer: Answer, *, hide: Sequence[str] = ()) -> ProviderError | Non
     if 200 <= status < 300:
         return None if answer.readable else Uncertain("unreadable_answer", f"HTTP {status}, but not JSON.")
     if status == 429:
-        return Unavailable(code, detail, retry_after=answer.retry_after)
+        return Unavailable(code, detail, retry_after=answer.retry_after, too_fast=True)
     if status in (401, 402, 403):
         return AccountRejected(code, detail, payment_required=status == 402)
     if status in (400, 404, 422) and isinstance(answer.data, dict):

@@ -70,7 +70,7 @@ class SendblueConfig:
     create_subaccount_path: str
     contact_email: str
     deadline: timedelta
-    pace: Pace = Pace()
+    pace: Pace = field(default_factory=Pace)
 
 
 class SendblueAdapter(Adapter):
@@ -312,7 +312,7 @@ class SendblueAdapter(Adapter):
         if isinstance(error, AccountRejected):
             error.line_blocked = re.search(r"\bblocked\b", error.detail, re.IGNORECASE) is not None
         elif isinstance(error, Rejected) and error.code in PACE_CODES:
-            raise Unavailable(error.code, error.detail, retry_after=answer.retry_after)
+            raise Unavailable(error.code, error.detail, retry_after=answer.retry_after, too_fast=True)
         raise error
 
 
@@ -339,7 +339,7 @@ def _accepted(answer: Answer, hide: Sequence[str]) -> Accepted:
         problem = classify(Answer(400, True, message), hide=hide)
         detail = problem.detail if problem else ""
         if code in PACE_CODES:
-            raise Unavailable(code, detail)
+            raise Unavailable(code, detail, too_fast=True)
         if word == "DECLINED" or code in ("4000", "4002", "10001"):
             raise Rejected(code or "declined", detail)
         if code != UNRESOLVED_CODE:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from messaging import events, services
-from messaging.delivery import outbox
+from messaging.delivery import claiming, outbox
 from messaging.delivery.outbox import Begun
 from messaging.models import Message
 from provisioning.models import ProviderEvent, Setup
@@ -118,8 +118,8 @@ def sending(clinic: Clinic, text: str = "hello", to: str | None = None) -> tuple
     """A message of the clinic whose first byte may be on its way."""
     wanted = services.NewMessage(to=to or clinic.contact.phone_number, text=text)
     message = services.send(location=clinic.location, wanted=wanted, now=timezone.now())
-    [taken] = [one for one in outbox.claim_due(limit=1000, lease=LEASE) if one.pk == message.pk]
-    begun = outbox.begin(taken, lease=LEASE)
+    [taken] = [one for one in claiming.claim_due(limit=1000, lease=LEASE) if one.pk == message.pk]
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     return taken, begun
 

@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from messaging import services
-from messaging.delivery import evidence, outbox
+from messaging.delivery import claiming, evidence, outbox
 from messaging.delivery.worker import work_once
 from messaging.desk import send_again, settle_as_sent
 from messaging.models import DispatchState, Message
@@ -33,8 +33,8 @@ def uncertain(clinic: Clinic, text: str = "the results are in", **fields: Any) -
     """A message whose only attempt ended without an answer."""
     wanted = services.NewMessage(to=clinic.contact.phone_number, text=text, **fields)
     message = services.send(location=clinic.location, wanted=wanted, now=timezone.now())
-    [taken] = outbox.claim_due(limit=1, lease=LEASE)
-    begun = outbox.begin(taken, lease=LEASE)
+    [taken] = claiming.claim_due(limit=1, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     outbox.settle_uncertain(taken, begun, Uncertain("timeout", "No answer came."))
     return Message.objects.get(pk=message.pk)
@@ -57,16 +57,16 @@ def test_settled_as_sent_it_is_accepted_asked_after_no_more_and_audited(clinic: 
     assert (entry.user, entry.location, entry.object_id) == (clinic.agent, clinic.location, str(message.pk))
     assert entry.detail == sentence == "Settled: it was sent. Reason: She called and has it."
     assert message.text not in f"{entry.detail}{entry.object_name}{entry.changes}"
-    assert outbox.claim_due(limit=9, lease=LEASE) == []
+    assert claiming.claim_due(limit=9, lease=LEASE) == []
 
 
 def test_settled_as_sent_it_holds_its_conversation_back_no_longer(clinic: Clinic) -> None:
     first = uncertain(clinic)
     wanted = services.NewMessage(to=clinic.contact.phone_number, text="second")
     second = services.send(location=clinic.location, wanted=wanted, now=timezone.now())
-    assert outbox.claim_due(limit=9, lease=LEASE) == []
+    assert claiming.claim_due(limit=9, lease=LEASE) == []
     settle_as_sent(message=first, by=clinic.agent)
-    assert outbox.claim_due(limit=9, lease=LEASE) == [second]
+    assert claiming.claim_due(limit=9, lease=LEASE) == [second]
 
 
 # --- send again -------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_sent_again_it_is_queued_in_its_old_place_with_a_new_life(clinic: Clinic
     assert again.expires_at is not None
     assert again.expires_at > timezone.now() + settings.HUB_MESSAGE_LIFETIME - timedelta(minutes=1)
     # Before the later one of the conversation, which waits for it.
-    assert outbox.claim_due(limit=9, lease=LEASE) == [first]
+    assert claiming.claim_due(limit=9, lease=LEASE) == [first]
     assert outbox.sweep()["expired"] == 0
     assert AuditEntry.objects.get().detail.endswith("Reason: Not on her phone")
 
@@ -91,14 +91,14 @@ def test_sent_again_it_is_queued_in_its_old_place_with_a_new_life(clinic: Clinic
 def test_a_worker_of_the_first_try_that_comes_late_moves_nothing(clinic: Clinic) -> None:
     wanted = services.NewMessage(to=clinic.contact.phone_number, text="hello")
     message = services.send(location=clinic.location, wanted=wanted, now=timezone.now())
-    [taken] = outbox.claim_due(limit=1, lease=LEASE)
-    begun = outbox.begin(taken, lease=LEASE)
+    [taken] = claiming.claim_due(limit=1, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     Message.objects.filter(pk=message.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     outbox.sweep()
     assert state(message) == DispatchState.UNCERTAIN
     send_again(message=message, by=clinic.agent)
-    [second] = outbox.claim_due(limit=1, lease=LEASE)
+    [second] = claiming.claim_due(limit=1, lease=LEASE)
     outbox.settle_rejected(taken, begun, Rejected("no", "No."))
     assert state(second) == DispatchState.CLAIMED
 
@@ -141,9 +141,9 @@ def test_nothing_is_sent_again_from_an_account_that_cannot(clinic: Clinic) -> No
 def test_evidence_that_comes_before_the_second_leaves_stops_it(clinic: Clinic) -> None:
     message = uncertain(clinic)
     send_again(message=message, by=clinic.agent)
-    [taken] = outbox.claim_due(limit=1, lease=LEASE)
+    [taken] = claiming.claim_due(limit=1, lease=LEASE)
     assert evidence.note_accepted(message, Accepted(provider_id="first"))
-    assert outbox.begin(taken, lease=LEASE) is None
+    assert outbox.begin([taken], lease=LEASE).get(taken.pk) is None
     assert state(message) == DispatchState.ACCEPTED
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from messaging.delivery import outbox
+from messaging.delivery import claiming, outbox
 from messaging.models import DispatchState, Message
 from provisioning.models import EventOutcome, ProviderEvent
 from provisioning.providers.base import Accepted, Uncertain
@@ -183,7 +183,7 @@ def test_a_callback_pulls_a_message_back_that_waits_for_its_next_try(clinic: Cli
     Message.objects.filter(pk=message.pk).update(dispatch_state=DispatchState.QUEUED, due_at=timezone.now())
     knock(door(clinic.setup, token=begun.token), said("there-already", SENT, 1))
     apply_due()
-    assert outbox.claim_due(limit=10, lease=timedelta(seconds=60)) == []
+    assert claiming.claim_due(limit=10, lease=timedelta(seconds=60)) == []
     assert outcome(message) == ("sent", False)
 
 

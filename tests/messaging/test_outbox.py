@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from messaging import services
-from messaging.delivery import evidence, outbox
+from messaging.delivery import claiming, evidence, outbox
 from messaging.models import DispatchState, Message
 from provisioning.providers.base import Accepted, Uncertain
 from routing.errors import Refused
@@ -26,7 +26,7 @@ def send(clinic: Clinic, text: str = "hello", to: str | None = None, **fields: A
 
 def claim(limit: int = 10) -> list[Message]:
     """What a worker takes now."""
-    return list(outbox.claim_due(limit=limit, lease=LEASE))
+    return list(claiming.claim_due(limit=limit, lease=LEASE))
 
 
 def state(message: Message) -> str:
@@ -39,7 +39,7 @@ def test_only_the_first_of_a_conversation_is_taken_until_it_is_done(clinic: Clin
     [taken] = claim()
     assert taken == first
     assert claim() == []
-    begun = outbox.begin(taken, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     assert claim() == []
     outbox.settle_accepted(taken, begun, Accepted(provider_id="p1"))
@@ -64,7 +64,7 @@ def test_a_retry_keeps_its_place(clinic: Clinic) -> None:
 def test_an_uncertain_message_holds_the_next_one_back_for_the_grace_period(clinic: Clinic) -> None:
     first, second = send(clinic, "1"), send(clinic, "2")
     [taken] = claim()
-    begun = outbox.begin(taken, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     outbox.settle_uncertain(taken, begun, Uncertain("read_timeout", "No answer."))
     assert claim() == []
@@ -110,14 +110,14 @@ def test_what_a_dead_worker_had_claimed_goes_back_and_what_it_was_sending_become
     claimed = send(clinic)
     sending = send(clinic, to=make_contact(clinic.location).phone_number)
     taken = {message.pk: message for message in claim()}
-    begun = outbox.begin(taken[sending.pk], lease=LEASE)
+    begun = outbox.begin([taken[sending.pk]], lease=LEASE).get(sending.pk)
     assert begun is not None
     Message.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     assert outbox.sweep() == {"requeued": 1, "uncertain": 1, "expired": 0}
     assert state(claimed) == DispatchState.QUEUED
     assert state(sending) == DispatchState.UNCERTAIN
     # The dead come back: what they lost they cannot begin, and what they know counts all the same.
-    assert outbox.begin(taken[claimed.pk], lease=LEASE) is None
+    assert outbox.begin([taken[claimed.pk]], lease=LEASE).get(claimed.pk) is None
     outbox.settle_accepted(taken[sending.pk], begun, Accepted(provider_id="p1"))
     assert state(sending) == DispatchState.ACCEPTED
 
@@ -132,7 +132,7 @@ def test_a_lease_that_runs_is_left_alone(clinic: Clinic) -> None:
 def test_a_late_report_of_a_lost_worker_pulls_the_retry_back(clinic: Clinic) -> None:
     message = send(clinic)
     [taken] = claim()
-    begun = outbox.begin(taken, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     # A person had it sent again before the first worker told how it went.
     Message.objects.filter(pk=message.pk).update(dispatch_state=DispatchState.QUEUED, fence=taken.fence + 1)
@@ -152,7 +152,7 @@ def test_nothing_begins_once_it_must_not_leave(clinic: Clinic, how: str) -> None
         type(clinic.contact).objects.filter(pk=clinic.contact.pk).update(opted_out_at=timezone.now())
     else:
         type(clinic.account).objects.filter(pk=clinic.account.pk).update(is_enabled=False)
-    assert outbox.begin(taken, lease=LEASE) is None
+    assert outbox.begin([taken], lease=LEASE).get(taken.pk) is None
     assert message.attempts.count() == 0
 
 
@@ -163,7 +163,7 @@ def test_a_message_can_be_cancelled_until_it_is_being_sent(clinic: Clinic, begun
     if not begun:
         assert services.cancel(message=message).status == "cancelled"
         return
-    assert outbox.begin(taken, lease=LEASE) is not None
+    assert outbox.begin([taken], lease=LEASE).get(taken.pk) is not None
     with pytest.raises(Refused) as refused:
         services.cancel(message=message)
     assert refused.value.code == "not_cancellable"
@@ -183,7 +183,7 @@ def test_an_id_that_another_message_has_is_no_proof(clinic: Clinic) -> None:
     second = send(clinic, to=make_contact(clinic.location).phone_number)
     for message, expected in ((first, DispatchState.ACCEPTED), (second, DispatchState.UNCERTAIN)):
         [taken] = claim(limit=1)
-        begun = outbox.begin(taken, lease=LEASE)
+        begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
         assert begun is not None
         outbox.settle_accepted(taken, begun, Accepted(provider_id="the same"))
         assert state(message) == expected
@@ -192,7 +192,7 @@ def test_an_id_that_another_message_has_is_no_proof(clinic: Clinic) -> None:
 def test_a_second_id_of_one_message_is_told(clinic: Clinic) -> None:
     message = send(clinic)
     [taken] = claim()
-    begun = outbox.begin(taken, lease=LEASE)
+    begun = outbox.begin([taken], lease=LEASE).get(taken.pk)
     assert begun is not None
     assert evidence.note_accepted(taken, Accepted(provider_id="by callback"))
     outbox.settle_accepted(taken, begun, Accepted(provider_id="by answer"))
