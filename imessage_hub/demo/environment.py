@@ -107,6 +107,9 @@ def environment(*, web_port: int, sandbox_port: int, place: Place = CHECKOUT) ->
         "ALLOWED_HOSTS": f"{HOST},localhost",
         "SENDBLUE_BASE_URL": f"http://{HOST}:{sandbox_port}",
         "SENDBLUE_CONTACT_EMAIL": "setups@maple-street.example",
+        # A visitor tries more numbers in an hour than a real line would bear.
+        "SENDBLUE_NEW_CONTACTS_PER_HOUR": "0",
+        "SENDBLUE_NEW_CONTACTS_PER_DAY": "0",
         "SANDBOX_AGENCY_KEY_ID": known["SENDBLUE_AGENCY_KEY_ID"],
         "SANDBOX_AGENCY_SECRET": known["SENDBLUE_AGENCY_SECRET"],
         "HUB_DEMO_PASSWORD": known.get("HUB_DEMO_PASSWORD") or secrets.token_urlsafe(9),

@@ -82,6 +82,11 @@ def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
             "HUB_LEASE_S": "8",
             "HUB_POLL_INTERVAL_S": "0.05",
             "HUB_UNCERTAIN_GRACE_S": "3",
+            # Lines that bear everything.
+            "SENDBLUE_PACE_PER_SECOND": "10000",
+            "SENDBLUE_PACE_BURST": "10000",
+            "SENDBLUE_NEW_CONTACTS_PER_HOUR": "0",
+            "SENDBLUE_NEW_CONTACTS_PER_DAY": "0",
             **variables,
         }
         log = tmp_path / f"worker-{len(started)}.log"
