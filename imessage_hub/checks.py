@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connection
 
-from messaging.delivery.doorbell import NOTIFY, POLL
+from messaging.delivery.doorbell import BROKER_SCHEMES, CELERY, NOTIFY, POLL
 
 SETTLING_S = 5
 """What a worker needs after a provider call to write down how it went."""
@@ -29,13 +29,18 @@ def lease_outlives_the_call(app_configs: Any, **kwargs: Any) -> list[CheckMessag
 
 @register()
 def doorbell_is_there(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """LISTEN/NOTIFY is PostgreSQL's."""
+    """LISTEN/NOTIFY is PostgreSQL's; Celery wants a broker."""
+    if settings.HUB_DOORBELL == CELERY:
+        if settings.HUB_CELERY_BROKER_URL.partition("://")[0] in BROKER_SCHEMES:
+            return []
+        hint = "Give RabbitMQ as amqp://user:password@host/vhost or Redis as redis://:password@host:6379/0."
+        return [Error("HUB_DOORBELL=celery needs a broker in HUB_CELERY_BROKER_URL.", hint=hint, id="hub.E006")]
     if settings.HUB_DOORBELL == POLL or (settings.HUB_DOORBELL == NOTIFY and connection.vendor == "postgresql"):
         return []
     return [
         Error(
             f"HUB_DOORBELL={settings.HUB_DOORBELL} does not work with this database.",
-            hint='Use "poll", or "notify" with PostgreSQL; leave it out for what suits the database.',
+            hint='Use "poll", "celery", or "notify" with PostgreSQL; leave it out for what suits the database.',
             id="hub.E006",
         )
     ]

@@ -276,10 +276,12 @@ HUB_MEDIA_TRUSTED_HOSTS = env.list("HUB_MEDIA_TRUSTED_HOSTS", default=[])
 # One provider call in total, from before the connect to the last byte; checked at start: deadline + settling < lease.
 HUB_CALL_DEADLINE = timedelta(seconds=env.float("HUB_CALL_DEADLINE_S", default=15))
 HUB_LEASE = timedelta(seconds=env.float("HUB_LEASE_S", default=60))
-# What wakes an idle worker: "notify" (PostgreSQL's LISTEN/NOTIFY) or "poll"; the poll goes on in either case.
+# What wakes an idle worker: "notify" (PostgreSQL's LISTEN/NOTIFY), "celery" (the broker below) or "poll"; the poll goes
+# on in every case.
 HUB_DOORBELL = env.str(
     "HUB_DOORBELL", default="notify" if DATABASES["default"]["ENGINE"].endswith("postgresql") else "poll"
 )
+HUB_CELERY_BROKER_URL = env.str("HUB_CELERY_BROKER_URL", default="")
 HUB_POLL_INTERVAL = timedelta(seconds=env.float("HUB_POLL_INTERVAL_S", default=0.5))
 HUB_MESSAGE_LIFETIME = timedelta(hours=env.float("HUB_MESSAGE_LIFETIME_H", default=24))
 HUB_UNCERTAIN_GRACE = timedelta(seconds=env.float("HUB_UNCERTAIN_GRACE_S", default=900))
@@ -330,5 +332,8 @@ LOGGING = {
         # It names the path, which may be the link of an invitation; imessage_hub/sign_in logs without.
         "axes": {"level": "ERROR"},
         "django.db.backends": {"level": "WARNING"},
+        # Two lines for each ring of the doorbell say nothing.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }

@@ -10,8 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from imessage_hub import checks
-from messaging.delivery import doorbell
-from messaging.delivery.doorbell import CHANNEL, NOTIFY, POLL, PostgresBell
+from messaging.delivery.doorbell import CHANNEL, NOTIFY, POLL, PostgresBell, postgres
 from tests.conftest import wait_until
 
 
@@ -97,7 +96,7 @@ def test_nobody_is_kept_waiting_by_a_server_that_is_gone(bell: PostgresBell, mon
         tried.set()
         raise psycopg.OperationalError("connection refused")
 
-    monkeypatch.setattr(doorbell, "_connect", refused)
+    monkeypatch.setattr(postgres, "_connect", refused)
     for _ in range(100):
         bell.ring()
     assert tried.wait(10)

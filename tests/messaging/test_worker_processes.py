@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,10 +64,10 @@ StartWorker = Callable[..., Running]
 
 @pytest.fixture
 def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
-    """Starts `manage.py deliver` on the test's database; whatever is left is killed at the end."""
+    """Starts `manage.py deliver`, or another `program`, on the test's database; what is left is killed at the end."""
     started: list[Running] = []
 
-    def start(*arguments: str, **variables: str) -> Running:
+    def start(*arguments: str, program: Sequence[str] = ("manage.py", "deliver"), **variables: str) -> Running:
         environment = {
             **os.environ,
             "HUB_ENV_FILE": "",
@@ -92,7 +92,7 @@ def start_worker(hub: Hub, tmp_path: Path) -> Iterator[StartWorker]:
         log = tmp_path / f"worker-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", "deliver", *arguments],
+                [sys.executable, *program, *arguments],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

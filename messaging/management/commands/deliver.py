@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from messaging.delivery.worker import Worker, work_once
+from messaging.delivery.drain import drain
+from messaging.delivery.worker import Worker
 from messaging.models import Message
 from provisioning.checks import ensure_keys_open_secrets
 
@@ -42,11 +43,7 @@ class Command(BaseCommand):
             raise CommandError("The database cannot be used yet. Is it reached, and was `migrate` run?") from error
         ensure_keys_open_secrets()
         if options["once"]:
-            done = total = work_once()
-            while done:
-                done = work_once()
-                total += done
-            self.stdout.write(f"{total} done")
+            self.stdout.write(f"{drain()} done")
             return
         worker = Worker(concurrency=concurrency)
 
