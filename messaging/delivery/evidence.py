@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from messaging.models import LIVE_STATES, Attempt, DispatchState, EventKind, Message, MessageEvent
+from messaging.webhooks_out.outbox import note_statuses
 from provisioning.models import PhoneLine, ProviderEvent
 from provisioning.providers.base import Accepted
 from routing.services import note_last_account, replace_number_tag
@@ -51,6 +52,7 @@ def note_accepted(message: Message, accepted: Accepted, *, at: datetime | None =
     )
     _wake_events(message, accepted.provider_id)
     _note_seen(message)
+    note_statuses([message.pk])
     return True
 
 
@@ -64,6 +66,7 @@ def note_settled_as_sent(message: Message) -> bool:
     )
     if settled:
         _note_seen(message)
+        note_statuses([message.pk])
     return bool(settled)
 
 

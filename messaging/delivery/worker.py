@@ -22,7 +22,6 @@ log = structlog.get_logger("hub.worker")
 SWEEP_EVERY_S = 5.0
 HOUSEKEEPING_EVERY_S = 3600.0
 REPORT_EVERY_S = 60.0
-OTHER_DUTIES_AT_ONCE = 4
 
 
 def work_once(limit: int = 50) -> int:
@@ -62,7 +61,7 @@ class Worker:
         self.counts: Counter[str] = Counter()
         self._stopping = False
         self._wake = threading.Event()
-        self._slots = {MESSAGES: concurrency} | dict.fromkeys(OTHERS, OTHER_DUTIES_AT_ONCE)
+        self._slots = {MESSAGES: concurrency} | {kind: kind.at_once for kind in OTHERS}
         self._running: dict[Future[None], tuple[DutyKind, Any]] = {}
         self._lock = threading.Lock()
         self._next: dict[Callable[[], object], float] = {}
