@@ -271,6 +271,8 @@ SENDBLUE_PACE = {
 }
 # Hosts inbound media may be fetched from although their address is not public: the sandbox of the demo and the tests.
 HUB_MEDIA_TRUSTED_HOSTS = env.list("HUB_MEDIA_TRUSTED_HOSTS", default=[])
+# `host:port` that webhooks out may go to although it is plain http on this machine: the demo's and the tests'.
+HUB_WEBHOOK_TRUSTED_HOSTS = env.list("HUB_WEBHOOK_TRUSTED_HOSTS", default=[])
 
 # --- delivery ---------------------------------------------------------------------------------------------------------
 # One provider call in total, from before the connect to the last byte; checked at start: deadline + settling < lease.

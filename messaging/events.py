@@ -15,6 +15,7 @@ from messaging import consent, reactions, threads
 from messaging.delivery import evidence
 from messaging.models import Attachment, Attempt, Direction, DispatchState, Message, MessageEvent, TypingNotice
 from messaging.models.messages import NextPosition
+from messaging.webhooks_out.outbox import note_statuses
 from provisioning import services as provisioning
 from provisioning.duties import claim_due, finish
 from provisioning.models import EventOutcome, LineStatus, PhoneLine, ProviderEvent, Setup
@@ -202,6 +203,8 @@ def record_fact(message: Message, status: StatusEvent, *, event: ProviderEvent |
     changed = Message.objects.filter(pk=message.pk, **{f"{column}__isnull": True}).update(**changes)
     if status.service:
         Message.objects.filter(pk=message.pk, service="").update(service=storable(status.service)[:16])
+    if changed:
+        note_statuses([message.pk])
     return (EventOutcome.APPLIED if added and changed else EventOutcome.IGNORED), ""
 
 
@@ -270,6 +273,7 @@ def _store_inbound(contact: Contact, account: Account, inbound: InboundEvent, no
             for order, url in enumerate(inbound.media_urls[:MAX_FILES])
         ]
     )
+    note_statuses([message.pk])
 
 
 def _account_of(setup: Setup, line_number: str) -> Account:

@@ -23,6 +23,7 @@ from messaging.models import (
     MessageEvent,
 )
 from messaging.models.messages import NextPosition
+from messaging.webhooks_out.outbox import note_statuses
 from provisioning.models import LineStatus
 from provisioning.providers import get_adapter
 from provisioning.providers.base import Capability, ProviderError
@@ -136,6 +137,7 @@ def preview(*, location: Location, wanted: NewMessage) -> Preview:
     return Preview(routing=decided.decision.trace(), text=decided.text)
 
 
+@transaction.atomic
 def cancel(*, message: Message) -> Message:
     """Keep a message from being sent; the message comes back as it is then. Raises Refused("not_cancellable", 409)
     once it may have left."""
@@ -145,6 +147,7 @@ def cancel(*, message: Message) -> Message:
     )
     if not cancelled:
         raise Refused("not_cancellable", "Only a queued or scheduled message can be cancelled.", status=409)
+    note_statuses([message.pk])
     message.refresh_from_db()
     return message
 
@@ -309,6 +312,8 @@ def _store(
         ]
         + uploads.attach(message, wanted.pictures, first=len(wanted.media_urls))
     )
+    if state == DispatchState.REJECTED:
+        note_statuses([message.pk])
     return message
 
 

@@ -175,6 +175,7 @@ class PhoneLine(models.Model):
                 & (Q(pace_burst=None) | Q(pace_burst__gte=1)),
                 name="line_pace_moves",
             ),
+            models.UniqueConstraint(fields=["location", "id"], name="line_of_location"),
             SameLocation(field="setup", name="line_setup_same_location"),
             SameLocation(field="account", name="line_account_same_location"),
         ]
@@ -197,6 +198,44 @@ class PhoneLine(models.Model):
 
 def _first_given(own: int | None, common: int | None) -> int | None:
     return common if own is None else own
+
+
+class NoticeKind(models.TextChoices):
+    """What a notice tells of a line."""
+
+    ASSIGNED = "assigned", "assigned"
+    HEALTH = "health", "health"
+
+
+class LineNotice(Duty):
+    """That a line got its number, or does better or worse: written in the transaction of the change and never changed
+    but for what makes it a duty. It is due until whoever has to be told of it was; who that is, is not known here.
+
+    The columns hold what was so then. `previous_health`: of `kind` health.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    location = models.ForeignKey(Location, on_delete=models.CASCADE, related_name="+")
+    line = models.ForeignKey(PhoneLine, on_delete=models.CASCADE, related_name="notices", db_constraint=False)
+    kind = models.CharField(max_length=8, choices=NoticeKind)
+    phone_number = models.CharField(max_length=16)
+    account_id = models.UUIDField()
+    health = models.CharField(max_length=8)
+    previous_health = models.CharField(max_length=8, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = LocationScoped["LineNotice"].as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [SameLocation(field="line", name="line_notice_line_same_location")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="line_notice_due"),
+            models.Index(fields=["at"], name="line_notice_old"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class EventOutcome(models.TextChoices):

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from messaging.models import Direction, DispatchState, Message
+from messaging.models import Direction, DispatchState, Message, WebhookEndpoint
 from messaging.models.messages import NextPosition
+from messaging.webhooks_out import endpoints
 from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Credentials, Health
 from routing import services as routing
@@ -185,6 +186,13 @@ def make_line(
         account=account,
         **columns,
     )
+
+
+def make_endpoint(
+    location: Location, url: str = "https://crm.example.com/hook", *, event_types: tuple[str, ...] = ()
+) -> tuple[WebhookEndpoint, str]:
+    """A webhook endpoint of the location and its secret; for every type of event unless told."""
+    return endpoints.create(location=location, url=url, event_types=event_types)
 
 
 @dataclass(frozen=True)

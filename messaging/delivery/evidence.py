@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from messaging.models import LIVE_STATES, Attempt, DispatchState, EventKind, Message, MessageEvent
+from messaging.webhooks_out.outbox import note_statuses
 from provisioning.models import PhoneLine, ProviderEvent
 from provisioning.providers.base import Accepted
 from routing.services import note_last_accounts, replace_number_tag
@@ -61,6 +62,7 @@ def note_all_accepted(taken: Sequence[tuple[Message, Accepted]], *, at: datetime
             )
             _wake_events(closing)
             _note_seen([message for message, _ in closing])
+            note_statuses([message.pk for message, _ in closing])
     return open_
 
 
@@ -93,6 +95,7 @@ def note_settled_as_sent(message: Message) -> bool:
     )
     if settled:
         _note_seen([message])
+        note_statuses([message.pk])
     return bool(settled)
 
 

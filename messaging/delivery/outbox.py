@@ -33,11 +33,14 @@ from django.db.models.functions import Coalesce, Now
 
 from messaging.delivery import evidence
 from messaging.models import Attempt, Direction, DispatchState, Message
+from messaging.webhooks_out.outbox import note_statuses
+from provisioning.duties import lock_some
 from provisioning.providers.base import Accepted, AccountRejected, ProviderError, Rejected, Unavailable
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=10)
 FIRST_LOOKUP = timedelta(seconds=5)
+SWEPT = 1000
 WAITING = [DispatchState.SCHEDULED, DispatchState.QUEUED]
 ACCOUNT_TRIES = 3
 """After so many refusals that blamed the account, while it serves others, a message is taken to be at fault itself."""
@@ -103,16 +106,20 @@ def token_digest(token: str) -> str:
 
 def refuse(message: Message, *, code: str, detail: str, **changes: Any) -> bool:
     """A claimed message that must not be sent is rejected, with the reason."""
-    return _move(
-        message,
-        DispatchState.CLAIMED,
-        dispatch_state=DispatchState.REJECTED,
-        code=code,
-        detail=detail,
-        due_at=None,
-        lease_until=None,
-        **changes,
-    )
+    with transaction.atomic():
+        refused = _move(
+            message,
+            DispatchState.CLAIMED,
+            dispatch_state=DispatchState.REJECTED,
+            code=code,
+            detail=detail,
+            due_at=None,
+            lease_until=None,
+            **changes,
+        )
+        if refused:
+            note_statuses([message.pk])
+    return refused
 
 
 def settle_all_accepted(taken: Sequence[tuple[Message, Begun, Accepted]]) -> None:
@@ -158,6 +165,7 @@ def settle_rejected(message: Message, begun: Begun, error: Rejected) -> None:
             due_at=None,
             lease_until=None,
         )
+        note_statuses([message.pk])
 
 
 def settle_not_sent(message: Message, begun: Begun, error: ProviderError) -> timedelta:
@@ -213,6 +221,7 @@ def settle_uncertain(message: Message, begun: Begun, error: ProviderError) -> No
                 fence__gte=message.fence,
                 dispatch_state__in=[DispatchState.QUEUED, DispatchState.CLAIMED],
             ).update(code=error.code[:64], detail=error.detail, fence=F("fence") + 1, **_uncertain())
+        note_statuses([message.pk])
 
 
 def _uncertain() -> dict[str, Any]:
@@ -236,19 +245,32 @@ def sweep() -> dict[str, int]:
         "requeued": over.filter(dispatch_state=DispatchState.CLAIMED).update(
             dispatch_state=DispatchState.QUEUED, lease_until=None, fence=F("fence") + 1
         ),
-        "uncertain": over.filter(dispatch_state=DispatchState.SENDING).update(
+        "uncertain": _end(
+            over.filter(dispatch_state=DispatchState.SENDING),
             code="worker_lost",
             detail="The worker that was sending this ended before it wrote down how it went.",
             fence=F("fence") + 1,
             **_uncertain(),
         ),
-        "expired": outbound.filter(dispatch_state__in=WAITING, expires_at__lte=Now()).update(
+        "expired": _end(
+            outbound.filter(dispatch_state__in=WAITING, expires_at__lte=Now()),
             dispatch_state=DispatchState.EXPIRED,
             code="expired",
             detail="It could not be sent before its expiry.",
             due_at=None,
         ),
     }
+
+
+def _end(rows: Any, **changes: Any) -> int:
+    """Change all of the `rows`, up to SWEPT, and tell of it; how many that is."""
+    if not rows.exists():
+        return 0
+    with transaction.atomic():
+        ids = [row.pk for row in lock_some(rows.only("pk"), limit=SWEPT)]
+        changed = Message.objects.filter(pk__in=ids).update(**changes)
+        note_statuses(ids)
+    return int(changed)
 
 
 def backoff(attempts: int) -> timedelta:

@@ -72,10 +72,22 @@ class Sending:
                 decide(message)
             else:
                 now.append(message)
-        for departure in dispatch.prepare(now) if now else ():
+        self._prepare(now)
+        return len(taken)
+
+    def decide(self, message: Message) -> str:
+        """Decide a claimed message anew and send it off, if it is to leave now; a word for the log. In any thread."""
+        return self._prepare([message])[0]
+
+    def _prepare(self, messages: Sequence[Message]) -> list[str]:
+        words = []
+        for departure in dispatch.prepare(messages) if messages else ():
             if isinstance(departure, Departure):
                 self._send_off(departure)
-        return len(taken)
+                words.append("sent off")
+            else:
+                words.append(departure)
+        return words
 
     def _send_off(self, departure: Departure) -> None:
         with self._lock:

@@ -24,8 +24,6 @@ log = structlog.get_logger("hub.worker")
 SWEEP_EVERY_S = 5.0
 HOUSEKEEPING_EVERY_S = 3600.0
 REPORT_EVERY_S = 60.0
-DUTIES_AT_ONCE = 4
-"""Of each kind. Each has a database connection of its own while it runs."""
 
 
 def work_once(limit: int = 50) -> int:
@@ -58,7 +56,7 @@ def do_one(kind: DutyKind, row: Any) -> str:
 
 
 DELIVERY = DutyKind("message", lambda limit: (), dispatch.deliver)
-"""Messages that are claimed already and take more than a call: from here they go all the way in one thread."""
+"""A claimed message, all the way in the thread that has it."""
 
 
 class Worker:
@@ -89,7 +87,7 @@ class Worker:
         sending = Sending(concurrency=self.concurrency, done=self._wake.set, count=self._sent)
         sending.start()
         stop_listening = doorbell().listen(self._wake.set)
-        with ThreadPoolExecutor((len(OTHERS) + 1) * DUTIES_AT_ONCE, thread_name_prefix="duty") as pool:
+        with ThreadPoolExecutor(sum(kind.at_once for kind in (DELIVERY, *OTHERS)), thread_name_prefix="duty") as pool:
             while not self._stopping:
                 self._wake.clear()
                 try:
@@ -120,18 +118,19 @@ class Worker:
         self._every(HOUSEKEEPING_EVERY_S, housekeeping)
         self._every(REPORT_EVERY_S, self._report)
         took = 0
-        if self._free(DELIVERY) > 0:
-            took = sending.take(lambda message: self._start(pool, DELIVERY, message))
+        deciding = DutyKind("decision", lambda limit: (), sending.decide)
+        if self._held("decision") < self.concurrency:
+            took = sending.take(lambda message: self._start(pool, deciding, message))
         for kind in OTHERS:
-            free = self._free(kind)
+            free = kind.at_once - self._held(kind.name)
             for row in kind.take(free) if free > 0 else ():
                 self._start(pool, kind, row)
                 took += 1
         return took
 
-    def _free(self, kind: DutyKind) -> int:
+    def _held(self, name: str) -> int:
         with self._lock:
-            return DUTIES_AT_ONCE - sum(running is kind for running, _ in self._running.values())
+            return sum(running.name == name for running, _ in self._running.values())
 
     def _start(self, pool: ThreadPoolExecutor, kind: DutyKind, row: Any) -> None:
         with self._lock:

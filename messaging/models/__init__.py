@@ -15,6 +15,15 @@ from messaging.models.messages import (
 )
 from messaging.models.requests import IdempotencyKey, TypingNotice
 from messaging.models.threads import DailyVolume, Reaction, Thread
+from messaging.models.webhooks import (
+    DeliveryState,
+    DisabledReason,
+    EventType,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 
 __all__ = [
     "LIVE_STATES",
@@ -22,9 +31,12 @@ __all__ = [
     "Attempt",
     "Circuit",
     "DailyVolume",
+    "DeliveryState",
     "Direction",
+    "DisabledReason",
     "DispatchState",
     "EventKind",
+    "EventType",
     "IdempotencyKey",
     "Lane",
     "Message",
@@ -35,4 +47,8 @@ __all__ = [
     "Reaction",
     "Thread",
     "TypingNotice",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

@@ -211,6 +211,11 @@ _resolver = _Resolver()
 _current = threading.local()
 
 
+def resolve(host: str, port: int, timeout_s: float) -> Sequence[Address]:
+    """The addresses of a name. Raises NotSentError: "deadline" after `timeout_s`, "dns_failed"."""
+    return _resolver.resolve(host, port, timeout_s)
+
+
 @contextlib.contextmanager
 def under_way(call: Call) -> Iterator[None]:
     """Whatever this thread connects and writes inside belongs to `call`, which ends at its deadline."""

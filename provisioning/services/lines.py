@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from provisioning.models import LineStatus, PhoneLine, Setup, SetupStatus
+from provisioning.models import LineNotice, LineStatus, NoticeKind, PhoneLine, Setup, SetupStatus
 from provisioning.providers.base import Health, Line
 from routing import audit
 from routing import services as routing
@@ -114,6 +114,7 @@ def assign(setup: Setup, line: PhoneLine | None, number: str, health: Health, re
             )
             if not moved:
                 raise Refused("line_not_pending", "The line has its number already.", status=409)
+            _notice(line, NoticeKind.ASSIGNED, number, account.pk, health)
             if opened:
                 _record(account, AuditAction.CREATED, "Opened for a phone line that got its number.")
             else:
@@ -140,6 +141,7 @@ def note_health(line: PhoneLine, health: Health) -> bool:
     if not assigned.exclude(health=health).update(health=health):
         return False
     if line.account is not None:
+        _notice(line, NoticeKind.HEALTH, line.phone_number or "", line.account.pk, health, previous=line.health)
         _connect(line.account, health)
         if Health.BLOCKED in (line.health, health):
             note_block(line.account, blocked=health == Health.BLOCKED)
@@ -197,6 +199,22 @@ def note_block(account: Account, *, blocked: bool = True) -> None:
 
 def _record(account: Account, action: AuditAction, sentence: str) -> None:
     audit.record(by=None, action=action, obj=account, location_id=account.location_id, detail=sentence)
+
+
+def _notice(
+    line: PhoneLine, kind: NoticeKind, number: str, account_id: UUID, health: Health, *, previous: str = ""
+) -> None:
+    """Note what happened to the line, in the transaction in which it does, for who wants to be told of it."""
+    LineNotice.objects.create(
+        location_id=line.location_id,
+        line=line,
+        kind=kind,
+        phone_number=number,
+        account_id=account_id,
+        health=health,
+        previous_health=previous,
+        due_at=Now(),
+    )
 
 
 def _connect(account: Account, health: Health, *, credentials_rejected: bool | None = None) -> None:

@@ -18,8 +18,9 @@ from rest_framework.test import APIClient
 
 from messaging import media
 from messaging.delivery.worker import work_once
-from messaging.media import Refused, TryLater, download, is_public
+from messaging.media import download
 from messaging.models import Attachment, Message
+from messaging.outside import Refused, TryLater, is_public
 from tests.factories import Clinic
 from tests.messaging.conftest import Hub
 from tests.messaging.file_host import Files, certificate, file_host
