@@ -55,6 +55,11 @@ class Migration(migrations.Migration):
                 'ordering': ['index'],
             },
         ),
+        # Before what refers to it.
+        migrations.AddConstraint(
+            model_name='messagebatch',
+            constraint=models.UniqueConstraint(fields=('location', 'id'), name='batch_of_location'),
+        ),
         migrations.AddField(
             model_name='message',
             name='batch',
@@ -79,10 +84,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='messagebatch',
             index=models.Index(fields=['-created_at', '-id'], name='batch_list_of_all'),
-        ),
-        migrations.AddConstraint(
-            model_name='messagebatch',
-            constraint=models.UniqueConstraint(fields=('location', 'id'), name='batch_of_location'),
         ),
         migrations.AddConstraint(
             model_name='messagebatch',

@@ -1,9 +1,10 @@
 """Messages to many at once: what was asked for, how much of it was taken, and the rows that were refused."""
 
 import uuid
+from collections.abc import Sequence
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -92,3 +93,16 @@ class BatchRefusal(models.Model):
 
     def __str__(self) -> str:
         return f"row {self.index}: {self.code}"
+
+
+def next_positions(count: int) -> Sequence[int]:
+    """As `NextPosition`, the next `count` places in their order; on SQLite inside the transaction that uses them."""
+    if not count:
+        return ()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT nextval('messaging_message_position') FROM generate_series(1, %s)", [count])
+            return sorted(position for (position,) in cursor.fetchall())
+        cursor.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM messaging_message")
+        (first,) = cursor.fetchone()
+        return range(first, first + count)
