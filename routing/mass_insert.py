@@ -36,13 +36,15 @@ def insert_all(rows: Sequence[Model], *, on_conflict: str = "") -> None:
     table, columns = quote(meta.db_table), ", ".join(map(quote, [*fixed, *varying]))
     parameters = [value for value, _ in fixed.values()]
     values_of_all = [f"CAST(%s AS {kind})" for _, kind in fixed.values()]
+    # Where all is the same, as in a single row, there is still one of each.
+    each_row = list(zip(*varying.values(), strict=True)) if varying else [() for _ in rows]
     if own.vendor == "postgresql":
         names = list(varying)
-        document: Any = [dict(zip(names, cells, strict=True)) for cells in zip(*varying.values(), strict=True)]
+        document: Any = [dict(zip(names, cells, strict=True)) for cells in each_row]
         values_of_each = [f"each.{quote(name)}" for name in varying]
         source = f"json_populate_recordset(CAST(NULL AS {table}), %s::json) AS each"
     else:
-        document = list(zip(*varying.values(), strict=True))
+        document = each_row
         values_of_all = ["%s" for _ in fixed]  # a CAST there is a conversion by its own rules
         values_of_each = [f"json_extract(each.value, '$[{place}]')" for place in range(len(varying))]
         source = "json_each(%s) AS each"
