@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from messaging.delivery.worker import work_once
 from messaging.models import DispatchState, Message, MessageBatch
 from routing.models import AuditEntry
+from tests.conftest import wait_until
 from tests.factories import Clinic, new_phone
 from tests.messaging.conftest import Hub
 
@@ -74,8 +75,11 @@ def test_rows_that_a_worker_has_its_hands_on_are_waited_for_and_told_right(
     for _ in range(4):
         batch = post(hub.api, 120)
 
-        def work(i: int, batch: str = batch) -> int:
+        begun = len(hub.sandbox.ledger())
+
+        def work(i: int, batch: str = batch, begun: int = begun) -> int:
             if i == 0:
+                wait_until(lambda: len(hub.sandbox.ledger()) > begun)
                 return int(cancel(hub.api, batch).json()["cancelled"])
             for _ in range(6):
                 work_once()
