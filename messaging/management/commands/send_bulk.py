@@ -26,8 +26,8 @@ class Command(BaseCommand):
 
     help = (
         "Sends a message to everybody in a CSV file (UTF-8). Its first row names the columns: “to”, with phone numbers"
-        " or ids of contacts, and, if you like, “text”, with what each gets. Every 10,000 rows become a batch, which the"
-        " admin shows. A file is sent once under one label: run the same command again after it was stopped, and it"
+        " or ids of contacts, and, if you like, “text”, with what each gets. Every 10,000 rows become a batch, which"
+        " the admin shows. A file is sent once under one label: run the same command again after it was stopped, and it"
         " goes on where it was; nobody gets it twice. Ends with 0 when everything was accepted, with 3 when rows were"
         " refused and the others accepted, with 1 when it could not be done."
     )
