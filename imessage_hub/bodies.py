@@ -19,33 +19,37 @@ class BodyTooLarge(APIException):
     default_detail = "The body may have 1 MiB at most."
     default_code = "body_too_large"
 
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__(f"The body may have {limit // 1024 // 1024} MiB at most." if limit else None)
+
 
 class StrictJSONParser(BaseParser):
     """`application/json` in UTF-8, and nothing that means one thing here and another thing elsewhere.
 
-    Refused besides broken JSON: another charset, more than DATA_UPLOAD_MAX_MEMORY_SIZE bytes, nesting deeper than
-    MAX_DEPTH, a name twice in one object, NaN and infinities, integers of more than MAX_DIGITS digits, and characters
-    that no database stores (NUL, halves of a surrogate pair).
+    Refused besides broken JSON: another charset, more than DATA_UPLOAD_MAX_MEMORY_SIZE bytes or the `max_bytes` that a
+    view gave it, nesting deeper than MAX_DEPTH, a name twice in one object, NaN and infinities, integers of more than
+    MAX_DIGITS digits, and characters that no database stores (NUL, halves of a surrogate pair).
     """
 
     media_type = "application/json"
     MAX_DEPTH = 32
     MAX_DIGITS = 20
+    max_bytes: int | None = None
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """The value. Raises UnsupportedMediaType, BodyTooLarge, ParseError, ValidationError."""
         if not _JSON_TYPE.fullmatch((media_type or "").strip()):
             raise UnsupportedMediaType(media_type or "", "Send application/json in UTF-8.")
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.max_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         declared = parser_context["request"].META.get("CONTENT_LENGTH") if parser_context else None
         if declared and int(declared) > limit:
-            raise BodyTooLarge
+            raise BodyTooLarge(limit)
         try:
             raw = stream.read(limit + 1)
         except UnreadablePostError as error:
             raise ParseError("The body ended early.", code="invalid_json") from error
         if len(raw) > limit:
-            raise BodyTooLarge
+            raise BodyTooLarge(limit)
         value = self._decode(raw)
         refuse_unstorable(value)
         return value

@@ -30,6 +30,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("messaging.thread", "messages-square", "Conversations", count=unread_count, words="unread"),
             Place("messaging.message", "send", "Messages"),
+            Place("messaging.messagebatch", "inbox", "Batches"),
             Place(
                 "messaging.message",
                 "circle-help",

@@ -8,11 +8,13 @@ from rest_framework.routers import SimpleRouter
 from imessage_hub import api, docs, health
 from imessage_hub.sign_in import join
 from messaging.api import MessageView, TypingView
+from messaging.batch_api import BatchView, BulkView
 from provisioning.api import SetupView
 from routing.api import AccountView, ContactView, LocationView
 
 router = SimpleRouter(use_regex_path=False)
 router.register("messages", MessageView, basename="message")
+router.register("batches", BatchView, basename="batch")
 router.register("contacts", ContactView, basename="contact")
 router.register("accounts", AccountView, basename="account")
 router.register("locations", LocationView, basename="location")
@@ -21,6 +23,7 @@ router.register("setups", SetupView, basename="setup")
 api_v1 = [
     path("schema/", docs.SchemaView.as_view(), name="schema"),
     path("docs/", docs.DocsView.as_view(), name="docs"),
+    path("messages/bulk/", BulkView.as_view({"post": "create"}), name="message-bulk"),
     path("contacts/<str:pk>/typing/", TypingView.as_view({"post": "create"}), name="contact-typing"),
     *router.urls,
 ]

@@ -54,6 +54,7 @@ class MessageFilter(FilterSet):  # type: ignore[misc]
     direction = ChoiceFilter(choices=Direction.choices, help_text="Only those sent, or those received.")
     account = IdFilter(field_name="account_id", help_text="Only those of this account.")
     contact = IdFilter(field_name="contact_id", help_text="Only those with this contact.")
+    batch = IdFilter(field_name="batch_id", help_text="Only those of this batch.")
     rule = ChoiceFilter(
         choices=[(rule.value, rule.value) for rule in Rule], help_text="Only those whose account this rule chose."
     )

@@ -224,6 +224,9 @@ class MessageAnswer(serializers.Serializer[Message]):
     direction = Word(Direction.values, component="Direction")
     to = serializers.SerializerMethodField()
     contact = serializers.UUIDField(source="contact_id")
+    batch = serializers.UUIDField(
+        source="batch_id", allow_null=True, help_text="The batch it was sent with; null when it was sent by itself."
+    )
     text = serializers.CharField()
     media_urls = serializers.SerializerMethodField()
     attachments = serializers.SerializerMethodField()

@@ -51,6 +51,7 @@ class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
         DayFilter,
         "direction",
         ("account", ScopedRelatedFilter),
+        ("batch", ScopedRelatedFilter),
         RuleFilter,
         SwitchFilter,
         ("location", ScopedRelatedFilter),
@@ -67,6 +68,7 @@ class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
             "location__id__exact",
             "account__id__exact",
             "account__isnull",
+            "batch__id__exact",
             "contact__id__exact",
         }
     )

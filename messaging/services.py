@@ -1,8 +1,8 @@
 """What people and programs do with messages: send, look before sending, cancel, give a receipt, show typing."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,9 @@ from messaging.models import (
     EventKind,
     IdempotencyKey,
     Message,
+    MessageBatch,
     MessageEvent,
+    Priority,
 )
 from messaging.models.messages import NextPosition
 from messaging.webhooks_out.outbox import note_statuses
@@ -41,6 +43,8 @@ MAX_MEDIA = 1
 """What the providers take in one message; more would be several texts under one id."""
 KEY_WAIT_MS = 2000
 """How long a repeated request waits for the first one before it is told that it is still running."""
+CANCELLABLE = (DispatchState.QUEUED, DispatchState.SCHEDULED, DispatchState.CLAIMED)
+"""States of a message of which nothing has left."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,11 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class _Decided:
-    contact: Contact  # not stored yet when the number is new
+class Decided:
+    """A request that was read, and the account that was picked for it. `contact` is not stored yet when its number is
+    new."""
+
+    contact: Contact
     text: str
     override: Override
     decision: Decision
@@ -91,7 +98,7 @@ def send_confirmation(*, contact: Contact, account: Account, text: str, now: dat
     location = contact.location
     known = facts.load(location=location, contact=contact, override=override)
     decision = select(known, override, policy=facts.policy_of(location), exempt_from_opt_out=True)
-    decided = _Decided(contact=contact, text=text, override=override, decision=decision)
+    decided = Decided(contact=contact, text=text, override=override, decision=decision)
     wanted = NewMessage(to=contact.phone_number, text=text, parse_overrides=False)
     return _store(location, decided, wanted, now, exempt_from_opt_out=True)
 
@@ -112,23 +119,39 @@ def send_once(
     ("idempotency_key_reused", 422) for another request under the same key, ("idempotency_in_progress", 409) when the
     wait was too long, and as `send` does.
     """
-    with uploads.removed_on_error(wanted.pictures), transaction.atomic():
-        _take_key(location, key, fingerprint)
-        row = IdempotencyKey.objects.get(location=location, key=key)
-        if row.fingerprint != fingerprint:
-            raise Refused(
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another request; use a new one.",
-                status=422,
-            )
-        # Answers are committed together with their keys: without an answer it is the row just made.
-        if row.status_code is not None and row.answer is not None:
-            return row.status_code, row.answer, True
+
+    def act() -> tuple[int, dict[str, Any], Message]:
         message = send(location=location, wanted=wanted, now=now)
-        row.status_code, row.answer = render(message)
-        row.message = message
-        row.save(update_fields=["status_code", "answer", "message"])
-        return row.status_code, row.answer, False
+        return *render(message), message
+
+    with uploads.removed_on_error(wanted.pictures):
+        return once(location=location, key=key, fingerprint=fingerprint, act=act)
+
+
+@transaction.atomic
+def once(
+    *,
+    location: Location,
+    key: str,
+    fingerprint: str,
+    act: Callable[[], tuple[int, dict[str, Any], Message | None]],
+) -> tuple[int, dict[str, Any], bool]:
+    """Do `act`, which gives its answer and the message it is about, if any, once for each `key` of the location: status
+    code, JSON body, and whether that is a repetition. Raises Refused as `send_once` does."""
+    _take_key(location, key, fingerprint)
+    row = IdempotencyKey.objects.get(location=location, key=key)
+    if row.fingerprint != fingerprint:
+        raise Refused(
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request; use a new one.",
+            status=422,
+        )
+    # Answers are committed together with their keys: without an answer it is the row just made.
+    if row.status_code is not None and row.answer is not None:
+        return row.status_code, row.answer, True
+    row.status_code, row.answer, row.message = act()
+    row.save(update_fields=["status_code", "answer", "message"])
+    return row.status_code, row.answer, False
 
 
 def preview(*, location: Location, wanted: NewMessage) -> Preview:
@@ -141,10 +164,8 @@ def preview(*, location: Location, wanted: NewMessage) -> Preview:
 def cancel(*, message: Message) -> Message:
     """Keep a message from being sent; the message comes back as it is then. Raises Refused("not_cancellable", 409)
     once it may have left."""
-    waiting = [DispatchState.QUEUED, DispatchState.SCHEDULED, DispatchState.CLAIMED]
-    cancelled = Message.objects.filter(pk=message.pk, direction=Direction.OUTBOUND, dispatch_state__in=waiting).update(
-        dispatch_state=DispatchState.CANCELLED, due_at=None, lease_until=None
-    )
+    rows = Message.objects.filter(pk=message.pk, direction=Direction.OUTBOUND, dispatch_state__in=CANCELLABLE)
+    cancelled = rows.update(dispatch_state=DispatchState.CANCELLED, due_at=None, lease_until=None)
     if not cancelled:
         raise Refused("not_cancellable", "Only a queued or scheduled message can be cancelled.", status=409)
     note_statuses([message.pk])
@@ -202,13 +223,25 @@ def _ask_provider(account: Account, capability: Capability, call: Callable[..., 
         ) from error
 
 
-def _decide(location: Location, wanted: NewMessage) -> _Decided:
+def _decide(location: Location, wanted: NewMessage) -> Decided:
     """Read the request and pick the account. Raises Refused."""
-    _check_schedule(wanted.scheduled_at)
-    media_count = len(wanted.media_urls) + len(wanted.pictures)
-    if media_count > MAX_MEDIA:
-        raise Refused("too_many_media", "A message carries one file; send one message for each.", field="media_urls")
+    check_frame(wanted)
     contact = _find_contact(location, wanted.to)
+    text, override = read_text(wanted, account_index=account_index(location, wanted.account))
+    known = facts.load(location=location, contact=contact, override=override)
+    return Decided(contact, text, override, select(known, override, policy=facts.policy_of(location)))
+
+
+def check_frame(wanted: NewMessage) -> None:
+    """Raises Refused for what is wrong whoever gets the message: its time, its files."""
+    _check_schedule(wanted.scheduled_at)
+    if len(wanted.media_urls) + len(wanted.pictures) > MAX_MEDIA:
+        raise Refused("too_many_media", "A message carries one file; send one message for each.", field="media_urls")
+
+
+def read_text(wanted: NewMessage, *, account_index: int | None) -> tuple[str, Override]:
+    """The text as the contact gets it, and the accounts it asks for, with the one that the request names by
+    `account_index`. Raises Refused."""
     try:
         if wanted.parse_overrides:
             parsed = parse(wanted.text)
@@ -216,13 +249,11 @@ def _decide(location: Location, wanted: NewMessage) -> _Decided:
         else:
             require_length(wanted.text)
             text, override = wanted.text, Override()
-        require_content(text, media_count > 0)
-        override = combine(override, account_index=_account_index(location, wanted.account))
+        require_content(text, bool(wanted.media_urls or wanted.pictures))
+        return text, combine(override, account_index=account_index)
     except TextRefused as error:
         detail = f"{error.detail} {error.hint}" if error.hint else error.detail
         raise Refused(error.code, detail, field="text") from error
-    known = facts.load(location=location, contact=contact, override=override)
-    return _Decided(contact, text, override, select(known, override, policy=facts.policy_of(location)))
 
 
 def _check_schedule(scheduled_at: datetime | None) -> None:
@@ -254,7 +285,7 @@ def _find_contact(location: Location, to: str) -> Contact:
     return found or Contact(location=location, phone_number=number)
 
 
-def _account_index(location: Location, given: str | int | None) -> int | None:
+def account_index(location: Location, given: str | int | None) -> int | None:
     """The index that the request's `account` names; 0, which no account has, for an id that is not there."""
     if given is None or isinstance(given, int):
         return given
@@ -265,21 +296,51 @@ def _account_index(location: Location, given: str | int | None) -> int | None:
 
 
 def _store(
-    location: Location, decided: _Decided, wanted: NewMessage, now: datetime, *, exempt_from_opt_out: bool = False
+    location: Location, decided: Decided, wanted: NewMessage, now: datetime, *, exempt_from_opt_out: bool = False
 ) -> Message:
-    contact, decision = decided.contact, decided.decision
+    contact = decided.contact
     if contact._state.adding:
         contact, _ = get_or_create_contact(location=location, phone_number=contact.phone_number)
-    trace = decision.trace()
+        decided = replace(decided, contact=contact)
+    message = message_row(location, decided, wanted, now, position=NextPosition())
+    message.exempt_from_opt_out = exempt_from_opt_out
+    message.save(force_insert=True)
+    del message.position  # an expression until it is read again
+    threads.note_message(message, at=now)
+    if message.dispatch_state == DispatchState.QUEUED:
+        doorbell().ring()
+    elif message.dispatch_state == DispatchState.REJECTED:
+        note_statuses([message.pk])
+    Attachment.objects.bulk_create(
+        [
+            *attachment_rows(message, wanted.media_urls),
+            *uploads.attach(message, wanted.pictures, first=len(wanted.media_urls)),
+        ]
+    )
+    return message
+
+
+def message_row(
+    location: Location,
+    decided: Decided,
+    wanted: NewMessage,
+    now: datetime,
+    *,
+    position: Any,
+    batch: MessageBatch | None = None,
+) -> Message:
+    """The message as it is to be stored, by itself or in a batch; its contact is there."""
+    contact, decision = decided.contact, decided.decision
     due_at = wanted.scheduled_at or now
     if decision.account is None:
         state, code, detail = DispatchState.REJECTED, str(decision.code), decision.sentence
     else:
         state, code, detail = DispatchState.SCHEDULED if wanted.scheduled_at else DispatchState.QUEUED, "", ""
-    message = Message.objects.create(
-        position=NextPosition(),
+    return Message(
+        position=position,
         location=location,
         contact=contact,
+        batch=batch,
         contact_number=contact.phone_number,
         account_id=decision.account.id if decision.account else None,
         direction=Direction.OUTBOUND,
@@ -288,33 +349,27 @@ def _store(
         literal=not wanted.parse_overrides,
         metadata=wanted.metadata,
         rule=decision.rule or "",
-        trace=trace,
+        trace=decision.trace(),
         number_switch=decision.number_switch,
         override_index=decided.override.manual,
         temporary_override_index=decided.override.temporary,
-        exempt_from_opt_out=exempt_from_opt_out,
         dispatch_state=state,
         code=code,
         detail=detail,
+        priority=Priority.SINGLE if batch is None else Priority.BULK,
         scheduled_at=wanted.scheduled_at,
         due_at=due_at if decision.account else None,
         expires_at=due_at + settings.HUB_MESSAGE_LIFETIME,
         created_at=now,
     )
-    del message.position  # an expression until it is read again
-    threads.note_message(message, at=now)
-    if state == DispatchState.QUEUED:
-        doorbell().ring()
-    Attachment.objects.bulk_create(
-        [
-            Attachment(location=location, message=message, order=order, url=url)
-            for order, url in enumerate(wanted.media_urls)
-        ]
-        + uploads.attach(message, wanted.pictures, first=len(wanted.media_urls))
-    )
-    if state == DispatchState.REJECTED:
-        note_statuses([message.pk])
-    return message
+
+
+def attachment_rows(message: Message, media_urls: Sequence[str]) -> list[Attachment]:
+    """The files that the provider fetches from elsewhere, to be stored with the message."""
+    return [
+        Attachment(location_id=message.location_id, message=message, order=order, url=url)
+        for order, url in enumerate(media_urls)
+    ]
 
 
 def _take_key(location: Location, key: str, fingerprint: str) -> None:

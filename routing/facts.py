@@ -28,13 +28,13 @@ def load(*, location: Location, contact: Contact, override: Override) -> Facts:
     return load_many(location=location, contacts=[contact], overrides=[override])[0]
 
 
-def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Iterable[Override]) -> list[Facts]:
-    """The facts for each of the contacts, in their order. `overrides` are all that any of the messages holds.
+def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Sequence[Override]) -> list[Facts]:
+    """The facts for one message to each of the contacts, in their order; `overrides` holds what each message asks for,
+    in the same order.
 
     Three queries, however many contacts and accounts there are, where the contacts were fetched with their
     `last_account`.
     """
-    overrides = list(overrides)
     tags = _tags_of(contacts)
     numbers = {contact.pk: set(tag_numbers(tags[contact.pk], region=location.region)) for contact in contacts}
     users = active_members(location, {contact.assigned_user_id for contact in contacts if contact.assigned_user_id})
@@ -50,7 +50,7 @@ def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Ite
             location=location,
         )
     )
-    everybody = known.with_indexes(overrides) | known.first_sendable() | known.with_ids([location.default_account_id])
+    everybody = known.first_sendable() | known.with_ids([location.default_account_id])
     return [
         Facts(
             region=location.region,
@@ -61,11 +61,12 @@ def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Ite
             last_account_id=contact.last_account_id,
             last_phone_number=contact.last_account.phone_number if contact.last_account else None,
             accounts=everybody
+            | known.with_indexes(override)
             | known.with_ids([contact.last_account_id])
             | known.with_numbers(numbers[contact.pk])
             | known.of_user(contact.assigned_user_id),
         )
-        for contact in contacts
+        for contact, override in zip(contacts, overrides, strict=True)
     ]
 
 
@@ -91,9 +92,9 @@ class KnownAccounts:
         """Those that have one of the numbers."""
         return {found.id: found for number in numbers if (found := self._by_number.get(number))}
 
-    def with_indexes(self, overrides: Iterable[Override]) -> Found:
+    def with_indexes(self, override: Override) -> Found:
         """Those that an override names."""
-        indexes = {index for override in overrides for index in (override.manual, override.temporary) if index}
+        indexes = {index for index in (override.manual, override.temporary) if index}
         return {found.id: found for index in indexes if (found := self._by_index.get(index))}
 
     def of_user(self, user_id: UUID | None) -> Found:

@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0006_lanes'),
+        ('messaging', '0007_batches'),
         ('routing', '0004_session_epoch_key_author'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -1,5 +1,6 @@
 """What is said: messages with their attempts, events and media."""
 
+from messaging.models.batches import BatchRefusal, MessageBatch
 from messaging.models.lanes import Circuit, Lane, Opening
 from messaging.models.messages import (
     LIVE_STATES,
@@ -29,6 +30,7 @@ __all__ = [
     "LIVE_STATES",
     "Attachment",
     "Attempt",
+    "BatchRefusal",
     "Circuit",
     "DailyVolume",
     "DeliveryState",
@@ -40,6 +42,7 @@ __all__ = [
     "IdempotencyKey",
     "Lane",
     "Message",
+    "MessageBatch",
     "MessageEvent",
     "MessageStatus",
     "Opening",

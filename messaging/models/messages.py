@@ -133,6 +133,16 @@ class Message(models.Model):
         db_constraint=False,
         db_index=False,
     )
+    # The list it was sent with; None: it was sent by itself.
+    batch = models.ForeignKey(
+        "messaging.MessageBatch",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="messages",
+        db_constraint=False,
+        db_index=False,
+    )
     # The contact's number when the message was accepted; the contact may have another by now.
     contact_number = models.CharField(max_length=16)
     direction = models.CharField(max_length=8, choices=Direction)
@@ -198,6 +208,7 @@ class Message(models.Model):
             ),
             SameLocation(field="contact", name="message_contact_same_location"),
             SameLocation(field="account", name="message_account_same_location"),
+            SameLocation(field="batch", name="message_batch_same_location"),
             models.CheckConstraint(condition=~Q(contact_number=""), name="message_contact_number_there"),
             models.CheckConstraint(
                 condition=Q(account__isnull=False) | Q(dispatch_state="rejected"), name="message_without_account_failed"
@@ -248,6 +259,9 @@ class Message(models.Model):
             ),
             models.Index(fields=["contact", "-position"], name="message_list_of_contact"),
             models.Index(fields=["account", "-position"], name="message_list_of_account"),
+            models.Index(fields=["batch", "-position"], condition=Q(batch__isnull=False), name="message_list_of_batch"),
+            # How far a batch is: counted from the index alone.
+            models.Index(fields=["batch", "status"], condition=Q(batch__isnull=False), name="message_batch_progress"),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from django.db.models import Model
 from django.utils import timezone
 
-from messaging.models import DailyVolume, Direction, DispatchState, Message, Thread
+from messaging.models import BatchRefusal, DailyVolume, Direction, DispatchState, Message, Thread
 from routing.models import (
     AuditEntry,
     ConsentChange,
@@ -138,7 +138,13 @@ def _messages(world: World, numbers: range, contacts: list[Contact]) -> None:
             "contact_number": lambda n: contacts[n - start].phone_number,
         },
     )
-    copies(world.message, numbers, shared | {"position": lambda n: FIRST_POSITION + 2 * n + 1})
+    in_batch: Columns = {"position": lambda n: FIRST_POSITION + 2 * n + 1, "batch_id": lambda _: world.batch.pk}
+    copies(world.message, numbers, shared | in_batch)
+    copies(world.batch, numbers, {"label": lambda n: f"Batch {n}"})
+    BatchRefusal.objects.bulk_create(
+        [BatchRefusal(location=world.location, batch=world.batch, index=n, code="c", detail="d") for n in numbers],
+        batch_size=BATCH,
+    )
     Thread.objects.bulk_create(
         [
             Thread(

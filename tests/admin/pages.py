@@ -133,6 +133,15 @@ routing_account_impact:retire                        200 200 403 403 404 404 302
 messaging_message_desk                               200 200 200 200 200 403 302 | 405 405 405 405 405 405 302
 messaging_message_operation:settle                   302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
 messaging_message_operation:send-again               302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_messagebatch_live                          200 200 200 200 404 404 302 | 200 200 200 200 404 404 302
+messaging_messagebatch_refused                       200 200 200 200 404 404 302 | 200 200 200 200 404 404 302
+messaging_messagebatch_operation:cancel              302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_messagebatch_changelist                    200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
+messaging_messagebatch_add                           403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+messaging_messagebatch_history                       200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
+messaging_messagebatch_delete                        403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
+messaging_messagebatch_change                        200 200 200 200 302 403 302 | 403 403 403 403 403 403 302
+unnamed:admin/messaging/messagebatch/<path:object_id>/ 302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
 messaging_thread_new                                 200 200 200 403 200 403 302 | 200 200 200 403 200 403 302
 messaging_thread_live                                200 200 200 200 404 404 302 | 200 200 200 200 404 404 302
 messaging_thread_preview                             405 405 405 403 404 404 302 | 200 200 200 403 404 404 302

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from messaging.models import Message
+from messaging.models import BatchRefusal, Message, MessageBatch
 from messaging.services import NewMessage, send
 from provisioning.models import EventOutcome, PhoneLine, ProviderEvent, Setup
 from routing.invitations import create_invitation
@@ -47,6 +47,7 @@ MODELS = {
     "setup": "provisioning",
     "providerevent": "provisioning",
     "message": "messaging",
+    "messagebatch": "messaging",
     "thread": "messaging",
 }
 
@@ -80,6 +81,14 @@ def send_message(location: Location, contact: Contact, text: str = "hello", **wa
     return send(location=location, wanted=NewMessage(to=contact.phone_number, text=text, **wanted), now=timezone.now())
 
 
+def make_batch(location: Location, label: str, *, actor: str = "CRM", detail: str = "why") -> MessageBatch:
+    """A batch of one row, which was refused."""
+    counts = {"recipient_count": 1, "accepted_count": 0, "refused_count": 1}
+    batch = MessageBatch.objects.create(location=location, label=label, actor=actor, **counts)
+    BatchRefusal.objects.create(location=location, batch=batch, index=0, code="invalid_phone", detail=detail)
+    return batch
+
+
 @dataclass(frozen=True)
 class World:
     """One of everything in a location."""
@@ -97,6 +106,7 @@ class World:
     invitation: Invitation
     event: ProviderEvent
     message: Message
+    batch: MessageBatch
 
     def membership(self, user: User) -> Membership:
         """The user's membership here."""
@@ -128,6 +138,7 @@ class World:
             "setup": self.setup.pk,
             "providerevent": self.event.pk,
             "message": self.message.pk,
+            "messagebatch": self.batch.pk,
             "thread": self.contact.pk,
         }
 
@@ -160,4 +171,5 @@ def make_world(mark: str) -> World:
         invitation=create_invitation(location=location, name=f"Guest {mark}", role=Role.AGENT, by=admin)[0],
         event=event,
         message=message,
+        batch=make_batch(location, f"Batch {mark}", actor=f"Sender {mark}", detail=f"why {mark}"),
     )

@@ -22,7 +22,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, EventKind, Message, MessageEvent
+from messaging.bulk import Recipient, send_bulk
+from messaging.models import Attachment, EventKind, Message, MessageBatch, MessageEvent
 from provisioning import providers
 from provisioning.providers.base import Capability, Credentials
 from routing.models import Account, Contact
@@ -70,6 +71,13 @@ def furnished(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Clinic
     )
     MessageEvent.objects.create(
         location=clinic.location, message=received, kind=EventKind.RECEIPT, at=timezone.now() - timedelta(days=1)
+    )
+    send_bulk(
+        location=clinic.location,
+        frame=messaging_services.NewMessage(to="", text="hello"),
+        recipients=[Recipient(to=str(contact.pk)), Recipient(to="nobody")],
+        by=None,
+        now=timezone.now(),
     )
     return clinic
 
@@ -131,6 +139,7 @@ def aim(case: schemathesis.Case[Any], clinic: Clinic) -> None:
         "accounts": Account.objects.get(location=clinic.location, index=2).pk,
         "locations": clinic.location.pk,
         "setups": clinic.setup.pk,
+        "batches": MessageBatch.objects.earliest("created_at").pk,
     }
     if "typing" in case.path:
         known["contacts"] = clinic.contact.pk
@@ -145,7 +154,10 @@ def aim(case: schemathesis.Case[Any], clinic: Clinic) -> None:
             case.body["account"] = None
         if "to" in case.body:
             case.body |= {"to": clinic.contact.phone_number, "account": None, "scheduled_at": None}
-            case.body["media_urls"] = ["https://example.com/a.png"] if case.body.get("media_urls") else []
+        if "recipients" in case.body:
+            case.body |= {"recipients": [{"to": clinic.contact.phone_number}], "account": None, "scheduled_at": None}
+        if "media_urls" in case.body:
+            case.body["media_urls"] = ["https://example.com/a.png"] if case.body["media_urls"] else []
 
 
 def test_the_document_is_valid_and_nothing_in_it_was_guessed(tmp_path: Any) -> None:

@@ -1,55 +1,12 @@
-// Setups: the steps while one is made, and a page that follows what the provider does with its lines.
+// A new setup: the steps while it is made. The page of one that is there follows by live.js.
 
 const STEP_POLL_MS = 500;
-const LIVE_POLL_MS = 3000;
 const STATE_WORDS = { done: "done", now: "under way", failed: "not done", waiting: "" };
 
 const said = document.getElementById("hub-said");
 const say = (words) => {
   if (said && words) said.textContent = words;
 };
-
-// --- the page of a setup --------------------------------------------------------------------------------------------
-
-const live = () => document.getElementById("setup-live");
-
-async function pageAt(address) {
-  const answer = await fetch(address, { headers: { Accept: "text/html", "X-Hub-Background": "1" } });
-  if (!answer.ok || answer.redirected) return null; // signed out, or gone
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
-}
-
-async function look() {
-  const before = live();
-  const found = (await pageAt(before.dataset.url))?.getElementById("setup-live");
-  if (!found) return false;
-  if (found.dataset.said !== before.dataset.said) say(found.dataset.said);
-  if (found.outerHTML !== before.outerHTML) {
-    const href = before.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    before.replaceWith(found);
-    if (href) [...found.querySelectorAll("a")].find((link) => link.getAttribute("href") === href)?.focus();
-  }
-  if (found.dataset.status !== before.dataset.status) {
-    // Other things can be done with it now.
-    const tools = (await pageAt(location.href))?.querySelector(".hub-tools");
-    if (tools) document.querySelector(".hub-tools").replaceWith(tools);
-  }
-  return "moves" in found.dataset;
-}
-
-async function follow() {
-  let goOn = true;
-  try {
-    if (!document.hidden) goOn = await look();
-  } catch {
-    // Out of reach for the moment.
-  }
-  if (goOn) setTimeout(follow, LIVE_POLL_MS);
-}
-
-if (live() && "moves" in live().dataset) setTimeout(follow, LIVE_POLL_MS);
-
-// --- a new one ------------------------------------------------------------------------------------------------------
 
 const steps = () => document.getElementById("setup-steps");
 
