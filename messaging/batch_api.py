@@ -127,12 +127,12 @@ class BatchView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationViewSe
     filterset_class = BatchFilter
     ordering = ("-created_at", "-id")
 
-    def list(self, request: Request) -> Response:  # type: ignore[override]
+    def list(self, request: Request) -> Response:
         """The batches, each with how far it is."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response(self._answer(BatchAnswer, page, many=True))
 
-    def retrieve(self, request: Request, pk: str) -> Response:  # type: ignore[override]
+    def retrieve(self, request: Request, pk: str) -> Response:
         """One batch, and how far it is."""
         return Response(self._answer(BatchAnswer, self.get_object()))
 

@@ -73,7 +73,7 @@ class BulkForm(NewMessageForm):
         trim_whitespace=False,
         help_text="What everybody gets who has no text of their own.",
     )
-    label = Text(
+    label = Text(  # type: ignore[assignment]
         default="",
         allow_blank=True,
         max_length=MAX_LABEL,

@@ -27,11 +27,13 @@ def insert_all(rows: Sequence[Model], *, on_conflict: str = "") -> None:
     for field in fields:
         values = [field.pre_save(row, add=True) for row in rows]
         if _are_equal(field, values):
-            fixed[field.column] = (field.get_db_prep_save(values[0], own), field.db_type(own) or "text")
+            fixed[str(field.column)] = (field.get_db_prep_save(values[0], own), field.db_type(own) or "text")
         else:
             # JSON within the document stays what it is, where the database takes it like that.
             as_it_is = own.vendor == "postgresql" and isinstance(field, JSONField)
-            varying[field.column] = values if as_it_is else [field.get_db_prep_save(value, own) for value in values]
+            varying[str(field.column)] = (
+                values if as_it_is else [field.get_db_prep_save(value, own) for value in values]
+            )
     quote = own.ops.quote_name
     table, columns = quote(meta.db_table), ", ".join(map(quote, [*fixed, *varying]))
     parameters = [value for value, _ in fixed.values()]

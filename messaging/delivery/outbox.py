@@ -11,7 +11,7 @@
 | uncertain (queued, …) → accepted       | `evidence.note_accepted`    | none: evidence only ever adds                |
 | uncertain → accepted                   | messaging.desk, a person    | state                                        |
 | uncertain → queued                     | messaging.desk, a person    | state, nothing known of it at the provider   |
-| scheduled, queued, claimed → cancelled | messaging.services.cancel   | state                                        |
+| scheduled, queued, claimed → cancelled | messaging.services, batches | state                                        |
 | scheduled, queued → expired            | `sweep`                     | state                                        |
 
 Each is one conditional UPDATE whose row count is checked. Leases run by the database's clock. Only where a person has

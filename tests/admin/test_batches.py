@@ -82,7 +82,7 @@ def test_refused_rows_stand_there_with_their_reasons_and_in_a_file(client: Clien
     assert "And 30 more." in page
     answer = client.get(url("messagebatch", "refused", batch.pk))
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    lines = list(csv.reader(b"".join(answer.streaming_content).decode().splitlines()))
+    lines = list(csv.reader(answer.getvalue().decode().splitlines()))
     assert lines[0] == ["row", "code", "reason", "message"]
     # As rows are counted by people, and never a formula.
     assert lines[1] == ["1", "invalid_phone", "'=HYPERLINK(0)", ""]

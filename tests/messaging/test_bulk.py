@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -25,7 +26,7 @@ SEND, LIST, BATCHES = "/api/v1/messages/bulk/", "/api/v1/messages/", "/api/v1/ba
 
 def post(api: APIClient, recipients: Any, key: str | None = None, **fields: Any) -> Any:
     """The answer to a bulk request with the text "hello"."""
-    headers = {} if key is None else {"HTTP_IDEMPOTENCY_KEY": key}
+    headers: dict[str, Any] = {} if key is None else {"HTTP_IDEMPOTENCY_KEY": key}
     return api.post(SEND, {"text": "hello", "recipients": recipients} | fields, **headers)
 
 
@@ -34,7 +35,7 @@ def to(numbers: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def in_order(batch_id: str) -> list[Message]:
-    return list(Message.objects.filter(batch=batch_id).order_by("position"))
+    return list(Message.objects.filter(batch=UUID(batch_id)).order_by("position"))
 
 
 def test_each_recipient_gets_a_message_in_the_order_of_the_list(clinic: Clinic, api: APIClient) -> None:
@@ -85,6 +86,7 @@ def test_good_rows_go_and_bad_ones_are_told(clinic: Clinic, api: APIClient) -> N
     assert kept.keys() == {3, 6}
     failed = Message.objects.get(pk=kept[3])
     assert (failed.status, failed.code, failed.contact_id) == ("failed", "contact_opted_out", out.pk)
+    assert failed.trace is not None
     assert failed.trace["decision"] == "failed"
     assert [message.contact_number for message in in_order(answer["batch"]) if message.status == "queued"] == [
         good,
@@ -158,11 +160,11 @@ def test_ten_thousand_fit_and_one_more_is_refused(clinic: Clinic, api: APIClient
 
 
 def test_a_body_that_is_too_large_is_refused(clinic: Clinic, api: APIClient) -> None:
-    answer = api.generic("POST", SEND, b" " * (16 * 1024 * 1024 + 1), "application/json")
+    answer = api.generic("POST", SEND, " " * (16 * 1024 * 1024 + 1), "application/json")
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert "16 MiB" in answer.json()["detail"]
     # The larger limit is this address's alone.
-    answer = api.generic("POST", LIST, b" " * (1024 * 1024 + 1), "application/json")
+    answer = api.generic("POST", LIST, " " * (1024 * 1024 + 1), "application/json")
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
@@ -228,8 +230,7 @@ def furnished(chance: random.Random) -> tuple[Clinic, list[Contact]]:
     location.unavailable_tag_account = chance.choice(Unavailable.values)
     location.save()
     accounts = [clinic.account] + [
-        make_account(location, **chance.choice([{}, {}, {"is_enabled": False}, {"line_blocked": True}]))
-        for _ in range(4)
+        make_account(location, is_enabled=chance.random() < 0.75, line_blocked=chance.random() < 0.25) for _ in range(4)
     ]
     users = [make_member(location) for _ in range(2)]
     accounts.append(make_account(location, user=users[0]))
@@ -294,12 +295,11 @@ def test_each_row_comes_to_what_sending_it_by_itself_does(db: None, seed: int) -
             send_style=frame.send_style,
         )
         refusal = refused.get(index)
+        said: tuple[str, str, None] | None = None
         try:
             single = services.send(location=clinic.location, wanted=wanted, now=now)
         except Refused as no:
             said = (no.code, no.detail, None)
-        else:
-            said = None
         if said is not None:
             assert refusal is not None
             assert (refusal.code, refusal.detail, refusal.message_id) == said

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from messaging import bulk_files
+from messaging.bulk import send_bulk
 from messaging.models import Message, MessageBatch
 from routing.models import AuditEntry
 from tests.factories import Clinic, make_clinic, make_contact, make_location, new_phone
@@ -27,7 +28,7 @@ def parts_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_files, "MAX_RECIPIENTS", 10)
 
 
-def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("to",)) -> Path:
+def write(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("to",)) -> Path:
     """The CSV file."""
     with path.open("w", newline="", encoding="utf-8") as out:
         csv.writer(out).writerows([header, *rows])
@@ -121,7 +122,7 @@ def test_it_goes_on_after_it_broke_off(
 ) -> None:
     numbers = [new_phone() for _ in range(30)]
     file = write(tmp_path / "list.csv", [(number,) for number in numbers])
-    real, calls = bulk_files.send_bulk, []
+    real, calls = send_bulk, []
 
     def twice(**given: Any) -> Any:
         calls.append(1)
