@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from messaging import threads, uploads
+from messaging import scheduling, threads, uploads
 from messaging.delivery.doorbell import doorbell
 from messaging.models import (
     Attachment,
@@ -35,7 +34,6 @@ from routing.phones import InvalidPhone, parse_phone
 from routing.selection import Decision, select
 from routing.services import get_or_create_contact
 
-MAX_SCHEDULE = timedelta(days=366)
 MAX_MEDIA = 1
 """What the providers take in one message; more would be several texts under one id."""
 KEY_WAIT_MS = 2000
@@ -53,6 +51,7 @@ class NewMessage:
     pictures: tuple[uploads.StoredPicture, ...] = ()
     account: str | int | None = None
     scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
     send_style: str = ""
     parse_overrides: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -201,7 +200,7 @@ def _ask_provider(account: Account, capability: Capability, call: Callable[..., 
 
 def _decide(location: Location, wanted: NewMessage) -> _Decided:
     """Read the request and pick the account. Raises Refused."""
-    _check_schedule(wanted.scheduled_at)
+    scheduling.check_times(location, wanted.scheduled_at, wanted.expires_at, now=timezone.now())
     media_count = len(wanted.media_urls) + len(wanted.pictures)
     if media_count > MAX_MEDIA:
         raise Refused("too_many_media", "A message carries one file; send one message for each.", field="media_urls")
@@ -220,15 +219,6 @@ def _decide(location: Location, wanted: NewMessage) -> _Decided:
         raise Refused(error.code, detail, field="text") from error
     known = facts.load(location=location, contact=contact, override=override)
     return _Decided(contact, text, override, select(known, override, policy=facts.policy_of(location)))
-
-
-def _check_schedule(scheduled_at: datetime | None) -> None:
-    if scheduled_at is None:
-        return
-    if scheduled_at <= timezone.now():
-        raise Refused("scheduled_in_past", "scheduled_at must be in the future.", field="scheduled_at")
-    if scheduled_at > timezone.now() + MAX_SCHEDULE:
-        raise Refused("scheduled_too_far", "scheduled_at must be within a year.", field="scheduled_at")
 
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -268,11 +258,12 @@ def _store(
     if contact._state.adding:
         contact, _ = get_or_create_contact(location=location, phone_number=contact.phone_number)
     trace = decision.trace()
-    due_at = wanted.scheduled_at or now
+    due = scheduling.due_of(location, wanted.scheduled_at or now, now=now, exempt=exempt_from_opt_out)
     if decision.account is None:
         state, code, detail = DispatchState.REJECTED, str(decision.code), decision.sentence
     else:
-        state, code, detail = DispatchState.SCHEDULED if wanted.scheduled_at else DispatchState.QUEUED, "", ""
+        state = DispatchState.SCHEDULED if wanted.scheduled_at else DispatchState.QUEUED
+        code, detail = due.code, due.detail
     message = Message.objects.create(
         position=NextPosition(),
         location=location,
@@ -294,8 +285,9 @@ def _store(
         code=code,
         detail=detail,
         scheduled_at=wanted.scheduled_at,
-        due_at=due_at if decision.account else None,
-        expires_at=due_at + settings.HUB_MESSAGE_LIFETIME,
+        due_at=due.at if decision.account else None,
+        expires_at=scheduling.expiry_of(due, wanted.expires_at),
+        expiry_given=wanted.expires_at is not None,
         created_at=now,
     )
     del message.position  # an expression until it is read again
