@@ -21,7 +21,7 @@ def why_waiting(message: Message) -> str:
     """Why a message for which `scheduled_for` gives a moment waits until then, in a few words before that moment."""
     scheduled = message.dispatch_state == DispatchState.SCHEDULED
     if message.code == QUIET:
-        return "Scheduled, after quiet hours, for" if scheduled else "Waits for quiet hours to end"
+        return "Scheduled; quiet hours until" if scheduled else "Quiet hours: waits until"
     if message.code == UNCLEAR:
         return "Quiet hours cannot be read; looked at again"
     if scheduled:
