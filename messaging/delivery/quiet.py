@@ -1,22 +1,28 @@
-"""Quiet hours at the last moment: what was claimed and may not leave now goes back to wait for the end of them."""
+"""Quiet hours at the last moment: what is being claimed and may not leave now goes back to wait for the end of them."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from messaging.models import DispatchState, Message
+from messaging.models import DispatchState, Message, MessageStatus
 from messaging.scheduling import Due, due_of
+from provisioning.duties import lock_some
+
+PUT_OFF_AT_ONCE = 1000
+"""Due messages of quiet locations that are put off together with those that somebody was about to send."""
 
 
 def put_off_if_quiet(messages: Sequence[Message]) -> list[Message]:
-    """Those of the claimed messages that may leave now, in their order.
+    """Those of the messages that may leave now, in their order: claimed ones, or queued ones whose rows are locked.
 
-    The others go back to the queue, due when the quiet hours of their location are over; where nobody can tell, in a
-    while. Like `outbox.give_back`, this moves only what is still claimed under the caller's fence. `messages` come with
-    their locations; one UPDATE, and none where nothing is quiet.
+    The others are due when the quiet hours of their location are over; where nobody can tell, in a while. So is what
+    else is due in those locations, up to a number. Like `outbox.give_back`, this moves only what is as the caller saw
+    it: a row that was claimed anew since is another's. `messages` come with their locations; a SELECT and an UPDATE,
+    and none where nothing is quiet.
     """
     now = timezone.now()
     waits: dict[UUID, Due] = {}
@@ -24,22 +30,27 @@ def put_off_if_quiet(messages: Sequence[Message]) -> list[Message]:
         if message.location_id not in waits:
             waits[message.location_id] = due_of(message.location, now, now=now)
     quiet = {location_id: due for location_id, due in waits.items() if due.code}
-    if not quiet:
-        return list(messages)
-    held = [message for message in messages if message.location_id in quiet and not message.exempt_from_opt_out]
+    held = {m.pk: m for m in messages if m.location_id in quiet and not m.exempt_from_opt_out}
     if held:
-        _give_back(held, quiet)
-    held_ids = {message.pk for message in held}
-    return [message for message in messages if message.pk not in held_ids]
+        with transaction.atomic():
+            others = Message.objects.filter(
+                location__in=quiet,
+                status=MessageStatus.QUEUED,
+                dispatch_state=DispatchState.QUEUED,
+                due_at__lte=now,
+                exempt_from_opt_out=False,
+            ).exclude(pk__in=held)
+            _put_off([*held.values(), *lock_some(others.only("fence"), limit=PUT_OFF_AT_ONCE)], quiet)
+    return [message for message in messages if message.pk not in held]
 
 
-def _give_back(messages: Sequence[Message], quiet: dict[UUID, Due]) -> None:
+def _put_off(messages: Sequence[Message], quiet: dict[UUID, Due]) -> None:
     by_fence: dict[int, list[UUID]] = {}
     for message in messages:
         by_fence.setdefault(message.fence, []).append(message.pk)
-    mine = Q()
+    unchanged = Q()
     for fence, ids in by_fence.items():
-        mine |= Q(fence=fence, pk__in=ids)
+        unchanged |= Q(fence=fence, pk__in=ids)
 
     def each(column: str) -> Case:
         return Case(*[When(location=pk, then=Value(getattr(due, column))) for pk, due in quiet.items()])
@@ -50,7 +61,7 @@ def _give_back(messages: Sequence[Message], quiet: dict[UUID, Due]) -> None:
         )
         for pk, due in quiet.items()
     ]
-    Message.objects.filter(mine, dispatch_state=DispatchState.CLAIMED).update(
+    Message.objects.filter(unchanged, dispatch_state__in=[DispatchState.CLAIMED, DispatchState.QUEUED]).update(
         dispatch_state=DispatchState.QUEUED,
         lease_until=None,
         due_at=each("at"),

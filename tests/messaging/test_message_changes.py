@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from messaging import services
-from messaging.delivery import outbox
+from messaging.delivery import claiming
 from messaging.models import DispatchState, Message
 from routing import services as routing
 from routing.models import Account, AuditEntry, Location
@@ -119,9 +119,9 @@ def test_a_message_that_is_not_scheduled_any_more_joins_the_queue_behind_the_oth
     )
     answer = change(api, message, scheduled_at=None)
     assert (answer.json()["status"], answer.json()["scheduled_for"]) == ("queued", None)
-    assert list(outbox.claim_due(limit=5, lease=LEASE)) == [first]
+    assert list(claiming.claim_due(limit=5, lease=LEASE)) == [first]
     Message.objects.filter(pk=first.pk).update(dispatch_state=DispatchState.ACCEPTED)
-    assert list(outbox.claim_due(limit=5, lease=LEASE)) == [message]
+    assert list(claiming.claim_due(limit=5, lease=LEASE)) == [message]
 
 
 def test_a_message_that_waits_for_quiet_hours_is_changed_and_scheduled(clinic: Clinic, api: APIClient) -> None:
@@ -295,7 +295,7 @@ def test_a_claim_and_a_change_at_once_agree_on_what_leaves(
         if i == 0:
             taken: list[Message] = []
             while len(taken) < len(messages):
-                taken += outbox.claim_due(limit=3, lease=LEASE)
+                taken += claiming.claim_due(limit=3, lease=LEASE)
             return taken
         client = api_as(clinic.key)
         return {message.pk: change(client, message, text=f"after {i}").status_code for message in messages[i - 1 :: 3]}
