@@ -1,4 +1,4 @@
-"""Messages over HTTP: send, look before sending, read, cancel."""
+"""Messages over HTTP: send, look before sending, read, change, cancel."""
 
 import hashlib
 import re
@@ -23,9 +23,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messaging import services
+from messaging import editing, services
 from messaging.api_shapes import (
     MessageAnswer,
+    MessageChange,
     MessageDetailAnswer,
     NewMessageForm,
     NotSentProblem,
@@ -33,10 +34,11 @@ from messaging.api_shapes import (
     TypingForm,
     canonical_json,
 )
+from messaging.editing import Change
 from messaging.models import Direction, Message, MessageStatus
 from messaging.services import NewMessage
 from routing import audit
-from routing.models import Account, AuditAction, Contact, Role
+from routing.models import Account, AuditAction, Contact, Location, Role
 from routing.problems import problem, problem_response
 from routing.selection import Rule
 from routing.tenancy_api import IdFilter, LocationViewSet, MomentFilter, NoBody, matches_digits, wrong
@@ -96,6 +98,13 @@ SEND_EXAMPLES = [
         },
     ),
 ]
+CHANGE_EXAMPLES = [
+    OpenApiExample(
+        "Another text, an hour later",
+        request_only=True,
+        value={"text": "See you at eleven!", "scheduled_at": "2030-01-31T10:30:00Z"},
+    ),
+]
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
@@ -132,6 +141,10 @@ class MessageView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
                 " `tag_account_not_connected`, `user_account_not_connected`, `no_connected_account` or"
                 " `contact_opted_out`: the message is kept as failed. `idempotency_key_reused`: nothing is kept.",
             ),
+        },
+        "partial_update": {
+            409: "`not_editable`: it may have left already, or will not leave anyway.",
+            422: "The account that the change asks for cannot send, or none can; the codes are those of sending.",
         },
         "cancel": {409: "`not_cancellable`: it may have left already, or will not leave anyway."},
         "mark_read": {
@@ -182,6 +195,15 @@ class MessageView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationView
         location = self.require_location()
         seen = services.preview(location=location, wanted=new_message(self.read_body(NewMessageForm)))
         return Response({"routing": seen.routing, "text": seen.text})
+
+    @extend_schema(request=MessageChange, responses={200: MessageDetailAnswer}, examples=CHANGE_EXAMPLES)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change the text or the times of a message that is scheduled, or waits and is not due yet."""
+        message: Message = self.get_object()
+        change = Change(**self.read_body(MessageChange))
+        message.location = Location.objects.get(pk=message.location_id)
+        editing.edit(message=message, change=change, by=self.caller, now=timezone.now())
+        return self._answer(message.pk)
 
     @extend_schema(request=None, responses={200: MessageDetailAnswer})
     @action(detail=True, methods=["post"])
@@ -291,8 +313,12 @@ def new_message(asked: Mapping[str, Any]) -> NewMessage:
 
 def fingerprint(asked: Mapping[str, Any]) -> str:
     """The SHA-256 of what a checked request means: equal for equal requests, however they were written."""
-    moment = asked["scheduled_at"]
-    return hashlib.sha256(canonical_json({**asked, "scheduled_at": moment and moment.isoformat()})).hexdigest()
+    moments = {name: asked[name] and asked[name].isoformat() for name in ("scheduled_at", "expires_at")}
+    # Keys outlive a release: a field that was not there before counts only where it says something.
+    meant = {**asked, **moments}
+    if meant["expires_at"] is None:
+        del meant["expires_at"]
+    return hashlib.sha256(canonical_json(meant)).hexdigest()
 
 
 def render(message: Message, media_urls: list[str]) -> tuple[int, dict[str, Any]]:

@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from messaging.models import Attachment, Direction, EventKind, Message, MessageEvent, MessageStatus, Reaction
+from messaging.waiting import scheduled_for
 from routing.problems import ProblemForm
 from routing.selection import Blocker, Outcome, Rule
 from routing.tenancy_api import UUID_FORM, Flag, LocatedSerializer, Moment, Text, Word
@@ -110,12 +111,43 @@ class NewMessageForm(LocatedSerializer):
     account = AccountName(
         default=None, allow_null=True, help_text="The account to send from, by id or index: the same as {IM#N}."
     )
-    scheduled_at = Moment(default=None, allow_null=True, help_text="When to send it, within a year; null: now.")
+    scheduled_at = Moment(
+        default=None,
+        allow_null=True,
+        help_text="When to send it, within a year; null: now. In quiet hours of the location it waits for their end.",
+    )
+    expires_at = Moment(
+        default=None,
+        allow_null=True,
+        help_text=(
+            "Until when it may leave: later than it is due, within a year. null: 24 hours after it is due."
+            " What could not leave by then is never sent."
+        ),
+    )
     send_style = Word(
         SEND_STYLES, component="SendStyle", default=None, allow_null=True, help_text="The effect it comes with."
     )
     parse_overrides = Flag(default=True, help_text="false: braces in the text are text.")
     metadata = ClientObject(default=dict, help_text="The client's own object, up to 4 KiB; answered as it came.")
+
+
+class MessageChange(LocatedSerializer):
+    """What is to be changed of a message that has not left; what is not named stays."""
+
+    text = Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="As for a new message. {IM#2} or {TEMP-IM#2} in it replaces the override it had; else that stays.",
+    )
+    scheduled_at = Moment(
+        required=False, allow_null=True, help_text="When to send it, within a year; null: as soon as it may leave."
+    )
+    expires_at = Moment(
+        required=False,
+        allow_null=True,
+        help_text="Until when it may leave; null: 24 hours after it is due. One that was given stays when it is moved.",
+    )
 
 
 class TypingForm(LocatedSerializer):
@@ -197,6 +229,17 @@ class TextOrNull(serializers.CharField):
         return str(value) or None
 
 
+class ScheduledFor(serializers.DateTimeField):
+    """Until when a message waits; null where it need not."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source="*", read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: Any) -> Any:
+        at = scheduled_for(value)
+        return None if at is None else super().to_representation(at)
+
+
 class AttachmentAnswer(serializers.Serializer[Attachment]):
     """A file that a contact sent."""
 
@@ -238,7 +281,17 @@ class MessageAnswer(serializers.Serializer[Message]):
     detail = TextOrNull(help_text="The same for people.")
     conflict = serializers.BooleanField(help_text="Whether the provider's facts contradict each other or the status.")
     service = TextOrNull(help_text="What it went by, as the provider says.")
-    scheduled_at = serializers.DateTimeField(allow_null=True)
+    scheduled_at = serializers.DateTimeField(allow_null=True, help_text="When it was asked to leave; null: at once.")
+    scheduled_for = ScheduledFor(
+        help_text=(
+            "The earliest moment at which it can leave, as things stand now; null when it may leave, left, or never"
+            " will. `code` and `detail` say what it waits for: `quiet_hours`, say."
+        )
+    )
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="Until when it may leave; null for a received message."
+    )
+    edited_at = serializers.DateTimeField(allow_null=True, help_text="When it was last changed before it left.")
     accepted_at = serializers.DateTimeField(allow_null=True)
     sent_at = serializers.DateTimeField(allow_null=True)
     delivered_at = serializers.DateTimeField(allow_null=True)

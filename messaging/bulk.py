@@ -87,7 +87,7 @@ def send_bulk(
     if len(recipients) > MAX_RECIPIENTS:
         detail = f"A batch has at most {MAX_RECIPIENTS:,} recipients; send the rest in another one."
         raise Refused("too_many_recipients", detail, field="recipients")
-    services.check_frame(frame)
+    services.check_frame(location, frame)
     rows = [_Row(index, recipient) for index, recipient in enumerate(recipients)]
     _find_contacts(location, rows)
     _read_texts(rows, frame, services.account_index(location, frame.account))

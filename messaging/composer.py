@@ -4,8 +4,11 @@ import hashlib
 import re
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import transaction
 from django.utils import timezone
@@ -15,12 +18,14 @@ from messaging.conversation import in_words, may_be_tried_again
 from messaging.models import Attachment, Direction, Message, MessageStatus
 from messaging.services import NewMessage
 from routing import audit
+from routing.admin_look import zone_of
 from routing.errors import Refused
 from routing.models import AuditAction, Contact, Location, User
 from routing.phones import InvalidPhone, parse_phone
 from routing.services import get_or_create_contact
 
 _FOR_PROGRAMS = ", or send the text with parse_overrides off to keep it"
+_FIELDS = {"scheduled_at": "The time to send it", "expires_at": "The time after which it is not sent"}
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -49,7 +54,10 @@ def cleaned(text: str) -> str:
 
 def said_to_people(refused: Refused) -> str:
     """Our "no" without what only programs can do about it."""
-    return in_words(refused.detail.replace(_FOR_PROGRAMS, ""))
+    said = refused.detail.replace(_FOR_PROGRAMS, "")
+    for name, words in _FIELDS.items():
+        said = said.replace(name, words)
+    return in_words(said)
 
 
 def look_ahead(*, contact: Contact, text: str) -> Outlook:
@@ -79,15 +87,32 @@ def look_ahead(*, contact: Contact, text: str) -> Outlook:
     )
 
 
-def send(*, contact: Contact, by: User, text: str, token: str, picture: "File[Any] | None" = None) -> None:
-    """Send the text to the contact, once for each token. Raises Refused, and then nothing is stored."""
-    typed = cleaned(text)
+def read_local(text: str, location: Location) -> datetime | None:
+    """The moment that a browser's picker names, on the location's clocks; None for nothing. Raises Refused, also for a
+    time that comes twice or never on a day on which the clocks change."""
+    with timezone.override(zone_of(location)):
+        try:
+            found: datetime | None = forms.DateTimeField(required=False).clean(text.replace("\0", "")[:32])
+        except ValidationError as error:
+            detail = "Choose a day and a time that the clocks show once on that day."
+            raise Refused("invalid_time", detail, field="scheduled_at") from error
+    return found
+
+
+def send(
+    *, contact: Contact, by: User, text: str, token: str, later: str = "", picture: "File[Any] | None" = None
+) -> None:
+    """Send the text to the contact, once for each token; `later`: at that time, as typed. Raises Refused, and then
+    nothing is stored."""
+    typed, at = cleaned(text), read_local(later, contact.location)
     pictures = () if picture is None else (uploads.store_picture(picture),)
     digest = hashlib.sha256(f"{contact.pk} {typed}".encode())
+    if at is not None:
+        digest.update(f" at {at.isoformat()}".encode())
     for stored in pictures:
         digest.update(hashlib.sha256(stored.content).digest())
     key = f"composer {by.pk} {token if _TOKEN.fullmatch(token) else new_token()}"
-    wanted = NewMessage(to=str(contact.pk), text=typed, pictures=pictures)
+    wanted = NewMessage(to=str(contact.pk), text=typed, pictures=pictures, scheduled_at=at)
     try:
         _send_once(contact, by, key, digest.hexdigest(), wanted, "Sent from its conversation.")
     except Refused as refused:

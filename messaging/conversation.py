@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from messaging.advice import advice
 from messaging.attachment_pages import attachment_row
+from messaging.message_doors import doors_of
 from messaging.message_words import told
 from messaging.models import Attachment, Direction, EventKind, Message, MessageEvent, MessageStatus, TypingNotice
+from messaging.waiting import scheduled_for, why_waiting
 from routing.admin_look import clock, moment, zone_of
 from routing.models import Contact, Location
 from routing.phones import national_format
@@ -37,7 +39,7 @@ MARKS = {
 NOT_LEFT = frozenset({MessageStatus.FAILED, MessageStatus.CANCELLED, MessageStatus.EXPIRED})
 """What the contact never saw, so that it changes no number for them."""
 
-_SIGNS = ("pk", "position", "status", "conflict", "code", "failed_code", "account_id", "scheduled_at")
+_SIGNS = ("pk", "position", "status", "conflict", "code", "failed_code", "account_id", "due_at", "edited_at")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -76,6 +78,8 @@ class Bubble:
     marked_at: Any = ""
     problem: str = ""
     problem_code: str = ""
+    doors: dict[str, str] = field(default_factory=dict)
+    """While it waits: where it is changed and cancelled."""
     uncertain: bool = False
     again: bool = False
     why: str = ""
@@ -166,6 +170,9 @@ def _bubble(message: Message, where: Location, reasons: dict[UUID, str], shown: 
         return bubble
     bubble.icon, bubble.mark = MARKS[status]
     bubble.marked_at = _marked_at(message, status, where)
+    if (until := scheduled_for(message)) is not None:
+        bubble.mark, bubble.marked_at = why_waiting(message), moment(until, where)
+        bubble.doors = doors_of(message)
     bubble.uncertain = status == MessageStatus.UNCERTAIN
     failed = status in (MessageStatus.FAILED, MessageStatus.EXPIRED)
     bubble.again = failed and may_be_tried_again(message)

@@ -15,10 +15,12 @@ from django.utils.text import Truncator
 from messaging import services
 from messaging.attachment_pages import AttachmentPages
 from messaging.desk_admin import DESK_OPERATIONS, DeskPages
+from messaging.message_changes_admin import ChangePages
 from messaging.message_filters import DayFilter, MessageChangeList, RuleFilter, StatusFilter, SwitchFilter
 from messaging.message_page import page_of, title_of
 from messaging.message_words import SHORT_RULES, account_token, status_badge
 from messaging.models import Direction, DispatchState, Message, MessageStatus
+from messaging.waiting import scheduled_for, why_waiting
 from routing.admin_look import icon, moment, phone
 from routing.admin_operations import Operation
 from routing.errors import Refused
@@ -42,7 +44,7 @@ def _waits(message: Message) -> bool:
 
 
 @admin.register(Message)
-class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
+class MessageAdmin(AttachmentPages, ChangePages, DeskPages, ReadOnlyAdmin):
     """Messages, newest first. Workers move them, so nothing here is a form."""
 
     list_display = ("when", "who", "excerpt", "from_account", "rule_words", "state", "location")
@@ -194,9 +196,14 @@ class MessageAdmin(AttachmentPages, DeskPages, ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state(self, message: Message) -> SafeString:
-        """The status; when it is due, or why it failed, below."""
+        """The status; until when it waits and why, or why it failed, below."""
         note: SafeString | str = ""
-        if message.status == MessageStatus.SCHEDULED and message.scheduled_at:
+        until = scheduled_for(message)
+        if until is not None and (message.code or message.status != MessageStatus.SCHEDULED):
+            note = format_html(
+                '<span class="msg-note">{} {}</span>', why_waiting(message), moment(until, message.location)
+            )
+        elif message.status == MessageStatus.SCHEDULED and message.scheduled_at:
             note = format_html('<span class="msg-note">for {}</span>', moment(message.scheduled_at, message.location))
         elif message.status == MessageStatus.FAILED:
             why = message.detail or message.failed_code or message.code

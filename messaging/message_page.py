@@ -11,7 +11,8 @@ from django.urls import NoReverseMatch, reverse
 
 from messaging.attachment_pages import attachment_row
 from messaging.message_words import ATTEMPT_WORDS, EVENT_TONES, status_badge, told
-from messaging.models import Attempt, Direction, DispatchState, EventKind, Message, MessageStatus, Reaction
+from messaging.models import Attempt, Direction, DispatchState, EventKind, Message, Reaction
+from messaging.waiting import scheduled_for, why_waiting
 from routing.admin_look import BAD, BUSY, GOOD, QUIET, WARN
 from routing.models import AuditEntry
 from routing.phones import national_format
@@ -34,6 +35,7 @@ class Moment:
 def page_of(message: Message) -> dict[str, Any]:
     """The context of the page. The message comes with its contact, account and location."""
     attempts = list(message.attempts.select_related("account"))
+    waits_until = scheduled_for(message)
     return {
         "message": message,
         "outbound": message.direction == Direction.OUTBOUND,
@@ -41,6 +43,8 @@ def page_of(message: Message) -> dict[str, Any]:
         "uncertain": message.dispatch_state == DispatchState.UNCERTAIN,
         "twice": sum(attempt.outcome == "accepted" for attempt in attempts) > 1,
         "problem": _problem_of(message),
+        "waits_until": waits_until,
+        "waits_why": why_waiting(message) if waits_until else "",
         "attachments": [attachment_row(message, row) for row in message.attachments.order_by("order")],
         "reaction": Reaction.objects.filter(message=message.pk, removed_at=None).first(),
         "trace": trace_of(message),
@@ -144,8 +148,3 @@ def title_of(message: Message) -> str:
     """How the page calls the message: by whom it is with."""
     who = message.contact.name or national_format(message.contact_number)
     return f"Message {'to' if message.direction == Direction.OUTBOUND else 'from'} {who}"
-
-
-def waits_until(message: Message) -> datetime | None:
-    """When a scheduled message is due; None for all others."""
-    return message.scheduled_at if message.status == MessageStatus.SCHEDULED else None

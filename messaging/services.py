@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from messaging import threads, uploads
+from messaging import scheduling, threads, uploads
 from messaging.delivery.doorbell import doorbell
 from messaging.models import (
     Attachment,
@@ -38,7 +37,6 @@ from routing.phones import InvalidPhone, parse_phone
 from routing.selection import Decision, select
 from routing.services import get_or_create_contact
 
-MAX_SCHEDULE = timedelta(days=366)
 MAX_MEDIA = 1
 """What the providers take in one message; more would be several texts under one id."""
 KEY_WAIT_MS = 2000
@@ -58,6 +56,7 @@ class NewMessage:
     pictures: tuple[uploads.StoredPicture, ...] = ()
     account: str | int | None = None
     scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
     send_style: str = ""
     parse_overrides: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -225,16 +224,16 @@ def _ask_provider(account: Account, capability: Capability, call: Callable[..., 
 
 def _decide(location: Location, wanted: NewMessage) -> Decided:
     """Read the request and pick the account. Raises Refused."""
-    check_frame(wanted)
+    check_frame(location, wanted)
     contact = _find_contact(location, wanted.to)
     text, override = read_text(wanted, account_index=account_index(location, wanted.account))
     known = facts.load(location=location, contact=contact, override=override)
     return Decided(contact, text, override, select(known, override, policy=facts.policy_of(location)))
 
 
-def check_frame(wanted: NewMessage) -> None:
-    """Raises Refused for what is wrong whoever gets the message: its time, its files."""
-    _check_schedule(wanted.scheduled_at)
+def check_frame(location: Location, wanted: NewMessage) -> None:
+    """Raises Refused for what is wrong whoever gets the message: its times, its files."""
+    scheduling.check_times(location, wanted.scheduled_at, wanted.expires_at, now=timezone.now())
     if len(wanted.media_urls) + len(wanted.pictures) > MAX_MEDIA:
         raise Refused("too_many_media", "A message carries one file; send one message for each.", field="media_urls")
 
@@ -254,15 +253,6 @@ def read_text(wanted: NewMessage, *, account_index: int | None) -> tuple[str, Ov
     except TextRefused as error:
         detail = f"{error.detail} {error.hint}" if error.hint else error.detail
         raise Refused(error.code, detail, field="text") from error
-
-
-def _check_schedule(scheduled_at: datetime | None) -> None:
-    if scheduled_at is None:
-        return
-    if scheduled_at <= timezone.now():
-        raise Refused("scheduled_in_past", "scheduled_at must be in the future.", field="scheduled_at")
-    if scheduled_at > timezone.now() + MAX_SCHEDULE:
-        raise Refused("scheduled_too_far", "scheduled_at must be within a year.", field="scheduled_at")
 
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -302,8 +292,9 @@ def _store(
     if contact._state.adding:
         contact, _ = get_or_create_contact(location=location, phone_number=contact.phone_number)
         decided = replace(decided, contact=contact)
-    message = message_row(location, decided, wanted, now, position=NextPosition())
-    message.exempt_from_opt_out = exempt_from_opt_out
+    message = message_row(
+        location, decided, wanted, now, position=NextPosition(), exempt_from_opt_out=exempt_from_opt_out
+    )
     message.save(force_insert=True)
     del message.position  # an expression until it is read again
     threads.note_message(message, at=now)
@@ -328,14 +319,16 @@ def message_row(
     *,
     position: Any,
     batch: MessageBatch | None = None,
+    exempt_from_opt_out: bool = False,
 ) -> Message:
     """The message as it is to be stored, by itself or in a batch; its contact is there."""
     contact, decision = decided.contact, decided.decision
-    due_at = wanted.scheduled_at or now
+    due = scheduling.due_of(location, wanted.scheduled_at or now, now=now, exempt=exempt_from_opt_out)
     if decision.account is None:
         state, code, detail = DispatchState.REJECTED, str(decision.code), decision.sentence
     else:
-        state, code, detail = DispatchState.SCHEDULED if wanted.scheduled_at else DispatchState.QUEUED, "", ""
+        state = DispatchState.SCHEDULED if wanted.scheduled_at else DispatchState.QUEUED
+        code, detail = due.code, due.detail
     return Message(
         position=position,
         location=location,
@@ -353,13 +346,15 @@ def message_row(
         number_switch=decision.number_switch,
         override_index=decided.override.manual,
         temporary_override_index=decided.override.temporary,
+        exempt_from_opt_out=exempt_from_opt_out,
         dispatch_state=state,
         code=code,
         detail=detail,
         priority=Priority.SINGLE if batch is None else Priority.BULK,
         scheduled_at=wanted.scheduled_at,
-        due_at=due_at if decision.account else None,
-        expires_at=due_at + settings.HUB_MESSAGE_LIFETIME,
+        due_at=due.at if decision.account else None,
+        expires_at=scheduling.expiry_of(due, wanted.expires_at),
+        expiry_given=wanted.expires_at is not None,
         created_at=now,
     )
 

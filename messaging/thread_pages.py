@@ -88,12 +88,13 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
                 by=user_of(request),
                 text=text,
                 token=request.POST.get("token", ""),
+                later=request.POST.get("scheduled_at", ""),
                 picture=request.FILES.get("picture"),
             )
         except Refused as refused:
             if FRAGMENT in request.headers:
                 return self._refusal(request, refused)
-            return self._page(request, thread, text=text, refused=refused)
+            return self._page(request, thread, text=text, later=request.POST.get("scheduled_at", ""), refused=refused)
         return self._sent(request, thread)
 
     def again_view(self, request: HttpRequest, object_id: str, message_id: Any) -> HttpResponse:
@@ -158,7 +159,7 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
         }
 
     def _page(
-        self, request: HttpRequest, thread: Thread, *, text: str = "", refused: Refused | None = None
+        self, request: HttpRequest, thread: Thread, *, text: str = "", later: str = "", refused: Refused | None = None
     ) -> HttpResponse:
         shown = conversation.window(thread.contact, before=_position(request))
         context = {
@@ -169,6 +170,8 @@ class ThreadPages(ModelAdmin):  # type: ignore[type-arg]
             "title": str(thread.contact),
             "subtitle": None,
             "text": text,
+            "later": later[:32],
+            "zone": thread.contact.location.time_zone.replace("_", " "),
             "problem": "" if refused is None else composer.said_to_people(refused),
             "tags": [tag.name for tag in thread.contact.tags.all()],
             "doors": {name: self._door(thread, name) for name in ("live", "preview", "send")},

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, Q, QuerySet
 from django.utils import timezone
 from django_filters.rest_framework import FilterSet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
@@ -32,6 +32,7 @@ from routing.models import (
     User,
 )
 from routing.phones import InvalidPhone, parse_phone
+from routing.quiet_hours import DAYS
 from routing.selection import Blocker
 from routing.tenancy_api import (
     Flag,
@@ -49,6 +50,19 @@ MAX_TAGS = 50
 
 
 # --- locations --------------------------------------------------------------------------------------------------------
+class QuietWindow(serializers.Serializer[Any]):
+    """A time of the week at which nothing leaves, on the location's own clocks."""
+
+    days = serializers.ListField(child=Word(DAYS, component="Weekday"), help_text="The days it starts on.")
+    to = serializers.CharField(help_text="Like 08:00; not later than `from`: on the next day.")
+
+    def get_fields(self) -> dict[str, Any]:
+        """With `from` before `to`; the word is taken in Python."""
+        fields: dict[str, Any] = super().get_fields()
+        begins = serializers.CharField(help_text="Like 21:00.")
+        return {"days": fields["days"], "from": begins, "to": fields["to"]}
+
+
 class LocationAnswer(serializers.Serializer[Location]):
     """One business or clinic and its policies."""
 
@@ -65,8 +79,16 @@ class LocationAnswer(serializers.Serializer[Location]):
     manual_override_persists = serializers.BooleanField(
         help_text="Whether {IM#N} replaces the contact's `im:` tag once the provider accepted the message."
     )
+    quiet_hours = serializers.SerializerMethodField(
+        help_text="When messages wait instead of leaving, by the clocks of `time_zone`."
+    )
     default_account = serializers.UUIDField(source="default_account_id", allow_null=True)
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field(QuietWindow(many=True))
+    def get_quiet_hours(self, location: Location) -> Any:
+        """The windows as they are stored."""
+        return location.quiet_hours
 
 
 class LocationView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationViewSet):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from messaging import threads
 from messaging.delivery import circuit, lanes, pacing
 from messaging.delivery.lanes import OpenLane
+from messaging.delivery.quiet import put_off_if_quiet
 from messaging.models import DispatchState, Lane, Message
 from messaging.models.messages import NextPosition
 from provisioning.duties import lock_some
@@ -55,7 +56,7 @@ def claim_due(*, limit: int, lease: timedelta, turn: Turn | None = None, room: R
             account: min(limit, pacing.tokens(wanted[account].pace, at, found.now)) for account, at in open_at.items()
         }
         heads = lanes.heads({account: quota for account, quota in quotas.items() if quota > 0}, now=found.now)
-        taken = _lock(_share(heads, wanted, limit, room))
+        taken = put_off_if_quiet(_lock(_share(heads, wanted, limit, room)))
         paces = {account: lane.pace for account, lane in wanted.items()}
         taken = pacing.within_budget(taken, paces, found.now)
         sent = Counter(message.sender.pk for message in taken)

@@ -51,18 +51,19 @@ _FIND = """
 
 # Of one account and one priority, in the order in which they leave: the first of each conversation that has nothing in
 # flight. Where a person's message waits behind a bulk one of the same conversation, that one goes first, and now.
+# The answer to STOP or START waits behind nothing: quiet hours may hold what came before it.
 #
 # By scalar subqueries, which are answered from an index for each row that is looked at: of NOT EXISTS, PostgreSQL makes
 # a join that grows with the square of a long conversation.
 _HEADS = """
     SELECT head.id AS id, m.priority AS priority, m.due_at AS due_at, m.position AS position
     FROM messaging_message m
-    JOIN messaging_message head ON head.id = (
+    JOIN messaging_message head ON head.id = CASE WHEN m.exempt_from_opt_out THEN m.id ELSE (
         SELECT h.id FROM messaging_message h
         WHERE h.account_id = m.account_id AND h.contact_id = m.contact_id
           AND h.dispatch_state IN ('queued', 'claimed', 'sending', 'uncertain')
           AND (h.dispatch_state <> 'uncertain' OR h.uncertain_at > {grace_ends})
-        ORDER BY h.position LIMIT 1)
+        ORDER BY h.position LIMIT 1) END
     WHERE m.dispatch_state = 'queued' AND m.account_id = {account} AND m.priority = {priority}
       AND m.due_at <= {now} AND m.expires_at > {now}
       AND head.dispatch_state = 'queued' AND head.due_at <= {now} AND head.expires_at > {now}

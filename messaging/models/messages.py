@@ -172,6 +172,10 @@ class Message(models.Model):
     scheduled_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # `expires_at` was asked for; else it is counted from when the message is due.
+    expiry_given = models.BooleanField(default=False, db_default=False)
+    # When its text or its times were last changed by whoever sent it.
+    edited_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     fence = models.PositiveBigIntegerField(default=0)
     attempt_count = models.PositiveIntegerField(default=0)

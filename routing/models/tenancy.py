@@ -15,6 +15,7 @@ from django.utils import timezone
 from phonenumbers import SUPPORTED_REGIONS
 
 from routing.constraints import SameLocation
+from routing.quiet_hours import validate_quiet_hours
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -101,6 +102,8 @@ class Location(models.Model):
         default=SecondFactorPolicy.NOBODY,
         help_text="A code from an authenticator app, beside the password.",
     )
+    # Windows of the week, as routing/quiet_hours.py reads them.
+    quiet_hours = models.JSONField(default=list, blank=True, validators=[validate_quiet_hours])
     # A pointer, not a flag on the account: one default by construction, and no update can trip over an index.
     default_account = models.ForeignKey(
         "routing.Account",

@@ -58,13 +58,14 @@ def test_nullable_fields_may_be_null_or_left_out(clinic, api):
         "media_urls": [],
         "account": None,
         "scheduled_at": None,
+        "expires_at": None,
         "send_style": None,
         "parse_overrides": True,
         "metadata": {},
     }
     first, second = api.post(SEND, full), api.post(SEND, {"to": full["to"], "text": "hi"})
     assert (first.status_code, second.status_code) == (202, 202)
-    varying = {"id", "created_at"}
+    varying = {"id", "created_at", "expires_at"}
     assert {key: value for key, value in first.json().items() if key not in varying} == {
         key: value for key, value in second.json().items() if key not in varying
     }

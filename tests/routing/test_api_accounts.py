@@ -121,6 +121,7 @@ def test_a_location_shows_its_policies(clinic, api):
         "unavailable_tag_account": "next",
         "unavailable_user_account": "next",
         "manual_override_persists": False,
+        "quiet_hours": [],
         "default_account": str(clinic.account.pk),
         "created_at": body["created_at"],
     }

@@ -217,6 +217,8 @@ if (composer) {
         text.value = text.value.startsWith(typed) ? text.value.slice(typed.length) : text.value;
         composer.elements.token.value = composer.elements.token.dataset.next;
         picture.value = "";
+        composer.elements.scheduled_at.value = "";
+        part("later").open = false;
         showPicture();
         scroller.scrollTop = 0;
         look();

@@ -1,0 +1,29 @@
+"""Until when a message waits, as things stand now, and why: the one answer that the API and the admin show."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from messaging.models import Direction, DispatchState, Message
+from messaging.scheduling import QUIET, UNCLEAR
+
+WAITING = (DispatchState.QUEUED, DispatchState.SCHEDULED)
+
+
+def scheduled_for(message: Message, *, now: datetime | None = None) -> datetime | None:
+    """The earliest moment at which the message can leave; None when it may leave now, has left, or never will."""
+    if message.direction != Direction.OUTBOUND or message.dispatch_state not in WAITING or message.due_at is None:
+        return None
+    return message.due_at if message.due_at > (now or timezone.now()) else None
+
+
+def why_waiting(message: Message) -> str:
+    """Why a message for which `scheduled_for` gives a moment waits until then, in a few words before that moment."""
+    scheduled = message.dispatch_state == DispatchState.SCHEDULED
+    if message.code == QUIET:
+        return "Scheduled; quiet hours until" if scheduled else "Quiet hours: waits until"
+    if message.code == UNCLEAR:
+        return "Quiet hours cannot be read; looked at again"
+    if scheduled:
+        return "Scheduled for"
+    return "Tried again" if message.attempt_count or message.code else "Waits until"
