@@ -250,7 +250,6 @@ class Faults:
         with self._lock:
             self._mix = [(share, _BY_NAME[name]) for name, share in shares.items()]
             self._seed = seed
-            self._tries.clear()
 
     def fail_endpoint(self, method: str, path: str, status: int, *, times: int = 1) -> None:
         """The next `times` requests to an endpoint, as `GET` and `/api/lines`, are answered `status` and do nothing."""
