@@ -41,11 +41,15 @@ def no_fence() -> None:
 
 def any_order() -> None:
     """Any message of a conversation may leave, whatever came before it."""
-    from django.db.models import Q
+    from messaging.delivery import lanes
 
-    from messaging.delivery import outbox
-
-    outbox._is_head = Q
+    lanes._HEADS = """
+        SELECT m.id AS id, m.priority AS priority, m.due_at AS due_at, m.position AS position
+        FROM messaging_message m
+        WHERE m.dispatch_state = 'queued' AND m.account_id = {account} AND m.priority = {priority}
+          AND m.due_at <= {now} AND m.expires_at > {now}
+        ORDER BY m.due_at, m.position LIMIT {quota}
+    """
 
 
 def uncertain_is_not_sent() -> None:

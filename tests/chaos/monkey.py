@@ -23,6 +23,8 @@ Steps = Generator[None, None, None]
 AIMED_S = 3.0
 """How long a kill in the moment after a claim waits for such a moment."""
 FOREVER_S = 1e9
+AGAIN_WITHIN_S = 25.0
+"""Until what a person had sent again leaves: the breakers of its setup may have to close first."""
 TOLD_WITHIN_S = 5.0
 SWEPT_WITHIN_S = LEASE_S + 12
 NOTHING_IS_TAKEN_ON = {"timeout_not_sent": 1.0}
@@ -159,7 +161,7 @@ class Monkey:
             yield from self._until(lambda: not self._held_by(orphans, self.crew.names[place]), SWEPT_WITHIN_S)
             self._trouble(answer_delay_s=DEADLINE_S - 0.4)
             again = {message for message in orphans if self._send_again(message)}
-            yield from self._until(lambda: self._sending_elsewhere(again, self.crew.names[place]) > 0, 10)
+            yield from self._until(lambda: self._sending_elsewhere(again, self.crew.names[place]) > 0, AGAIN_WITHIN_S)
             self.overtaken += self._sending_elsewhere(again, self.crew.names[place])
             self.crew.thaw(place)
             yield from self._wait(DEADLINE_S)
