@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench pictures lock clean
+.PHONY: help demo test lint bench chaos pictures lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,6 +28,9 @@ lint: $(VENV)/.dev ## format, lint, types, import directions, migrations, deploy
 
 bench: $(VENV)/.dev ## what the admin's pages cost at a million messages; ARGS="--quick --plans"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/.dev ## 10,000 messages through a hub in trouble; ARGS=--short, --broken, --help
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 pictures: $(VENV)/.dev ## a picture of every page, from a demo of its own; wants Debian's chromium
 	$(BIN)/python -m docs.make_pictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from .wire import Request, Response, SandboxError
 
 LONG_POLL_S = 25.0
 NEWEST_MESSAGES = 1000
+LEDGER_PAGE = 5000
 _PICTURES = {
     "image/png": (b"\x89PNG\r\n\x1a\n", "png"),
     "image/jpeg": (b"\xff\xd8\xff", "jpg"),
@@ -39,6 +40,8 @@ class ControlApi:
             "state": self._state,
             "faults": self._faults,
             "webhooks": self._webhooks,
+            "ledger": self._ledger,
+            "tally": self._tally,
         }
         self._writes: dict[str, Callable[[dict[str, Any]], object]] = {
             "reply": self._reply,
@@ -48,6 +51,8 @@ class ControlApi:
             "place": self._place,
             "add-line": self._add_line,
             "line-status": self._line_status,
+            "trouble": self._trouble,
+            "fail-endpoint": self._fail_endpoint,
         }
 
     def handle(self, request: Request) -> Response:
@@ -82,6 +87,15 @@ class ControlApi:
 
     def _webhooks(self, request: Request) -> object:
         return {"deliveries": self.network.sender.log(since=_since(request))}
+
+    def _ledger(self, request: Request) -> object:
+        """Every send that was taken on, oldest first, from the one after `since`: id, line, customer, text, fault."""
+        rows = self.store.messages("is_outbound = 1 AND id > ?", (_since(request),), limit=LEDGER_PAGE)
+        return {"placed": [[row.id, row.line, row.number, row.content, row.fault] for row in rows]}
+
+    def _tally(self, request: Request) -> object:
+        """How often each fault struck, and how much is still to be told to the hub."""
+        return {"landed": self.network.faults.landed(), "pending": self.network.sender.pending()}
 
     def _state(self, request: Request) -> object:
         """Everything, or what is newer than `since` within the same `epoch`, after waiting for news to come."""
@@ -157,6 +171,32 @@ class ControlApi:
     def _line_status(self, data: dict[str, Any]) -> object:
         return {"line": _line(self.network.set_line_status(_number(data, "line"), _text(data, "status")), {})}
 
+    def _trouble(self, data: dict[str, Any]) -> object:
+        """Set what is given: `mix` (shares by fault) with `seed`, and durations in seconds: `hang_s`, `late_s`,
+        `retry_after_s`, `answer_delay_s`."""
+        faults, shares = self.network.faults, data.get("mix")
+        if shares is not None:
+            if not isinstance(shares, dict) or not all(isinstance(share, int | float) for share in shares.values()):
+                raise SandboxError("mix", "mix must be an object of shares by fault.")
+            try:
+                faults.mix(shares, seed=int(_seconds(data, "seed", 0)))
+            except KeyError as error:
+                raise SandboxError("unknown_fault", f"There is no fault {error}.") from None
+        faults.hang_s = _seconds(data, "hang_s", faults.hang_s)
+        faults.late_s = _seconds(data, "late_s", faults.late_s)
+        faults.retry_after_s = int(_seconds(data, "retry_after_s", faults.retry_after_s))
+        answer_delay_s = _seconds(data, "answer_delay_s", self.network.behaviour.answer_delay_s)
+        self.network.behaviour = replace(self.network.behaviour, answer_delay_s=answer_delay_s)
+        return {}
+
+    def _fail_endpoint(self, data: dict[str, Any]) -> object:
+        """The next `times` requests to `method` and `path` get `status` and do nothing."""
+        status, times = int(_seconds(data, "status", 500)), int(_seconds(data, "times", 1))
+        if not 400 <= status <= 599 or not times <= 10_000:
+            raise SandboxError("status", "status must be from 400 to 599, times at most 10000.")
+        self.network.faults.fail_endpoint(_text(data, "method"), _text(data, "path"), status, times=times)
+        return {}
+
     def _upload(self, request: Request) -> object:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         start, extension = _PICTURES[kind]
@@ -186,6 +226,13 @@ def _text(data: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > 20_000:
         raise SandboxError(name, f"{name} must be a text.")
     return value
+
+
+def _seconds(data: dict[str, Any], name: str, default: float) -> float:
+    value = data.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
+        raise SandboxError(name, f"{name} must be a number from 0 on.")
+    return float(value)
 
 
 def _number(data: dict[str, Any], name: str) -> str:

@@ -102,6 +102,8 @@ SEND_FAULTS: tuple[SendFault, ...] = (
               answer="drip"),
     SendFault("error_500_after", "9007", _LOST, "500, yet sent", "Taken on, then answered 500.",
               answer="refuse", status=500, error="Internal server error"),
+    SendFault("reset_untold", "9008", _LOST, "Reset, yet sent, untold", "Taken on, then reset; no status follows.",
+              answer="reset", silent=True),
     SendFault("rate_limited", "9011", _REFUSED, "429 with Retry-After", "Every send is refused; nothing is taken on.",
               accepted=False, answer="refuse", status=429, error="Rate limit exceeded", retry_after=True),
     SendFault("rate_limited_bare", "9012", _REFUSED, "429 without Retry-After", "Every send is refused, no hint when.",
@@ -210,8 +212,8 @@ def line_fault(area_code: str | None) -> LineFault | None:
 class Faults:
     """Which fault the next send meets, and how long the slow ones last. Safe to use from several threads.
 
-    A send is matched with, in this order: the number set by hand, the queue of `next_sends`, the random `mix`, and the
-    magic last four digits. `seconds` fields: `hang_s` how long a hanging or dripping answer lasts, `late_s` the wait
+    A send is matched with, in this order: the number set by hand, the queue of `next_sends`, the `mix`, and the magic
+    last four digits. `seconds` fields: `hang_s` how long a hanging or dripping answer lasts, `late_s` the wait
     before late callbacks, `place_after_s` the wait of timed lines, `retry_after_s` the value of Retry-After.
     """
 
@@ -222,7 +224,8 @@ class Faults:
     _by_number: dict[str, SendFault | None] = field(default_factory=dict)
     _queue: deque[SendFault] = field(default_factory=deque)
     _mix: list[tuple[float, SendFault]] = field(default_factory=list)
-    _rng: random.Random = field(default_factory=random.Random)
+    _seed: int = 0
+    _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     _met: Counter[tuple[str, str]] = field(default_factory=Counter)
     _landed: Counter[str] = field(default_factory=Counter)
     _endpoints: dict[tuple[str, str], list[int]] = field(default_factory=dict)
@@ -239,10 +242,14 @@ class Faults:
             self._queue.extend([_BY_NAME[name]] * times)
 
     def mix(self, shares: Mapping[str, float], *, seed: int) -> None:
-        """Each send meets fault `name` with probability `shares[name]`; repeatable by `seed`. KeyError if unknown."""
+        """Each send meets fault `name` with probability `shares[name]`. KeyError if unknown.
+
+        Which one is decided by `seed`, number, content and how often that came before: whatever the order in which
+        many senders come, the same message meets the same faults.
+        """
         with self._lock:
             self._mix = [(share, _BY_NAME[name]) for name, share in shares.items()]
-            self._rng = random.Random(seed)  # noqa: S311 - chooses faults, guards nothing
+            self._seed = seed
 
     def fail_endpoint(self, method: str, path: str, status: int, *, times: int = 1) -> None:
         """The next `times` requests to an endpoint, as `GET` and `/api/lines`, are answered `status` and do nothing."""
@@ -252,7 +259,9 @@ class Faults:
     def clear(self) -> None:
         """Forget everything set by hand and the counts; the durations stay."""
         with self._lock:
-            for kept in (self._by_number, self._queue, self._mix, self._met, self._landed, self._endpoints):
+            for kept in (
+                self._by_number, self._queue, self._mix, self._tries, self._met, self._landed, self._endpoints,
+            ):  # fmt: skip
                 kept.clear()
 
     def landed(self) -> Counter[str]:
@@ -268,10 +277,10 @@ class Faults:
             waiting = self._endpoints.get((method, path))
             return waiting.pop(0) if waiting else None
 
-    def for_send(self, number: str) -> SendFault | None:
+    def for_send(self, number: str, content: str = "") -> SendFault | None:
         """The fault that this send to `number` meets; None when all goes well. Counts it as landed."""
         with self._lock:
-            fault = self._choose(number)
+            fault = self._choose(number, content)
             if fault is None:
                 return None
             met = self._met[number, fault.name] = self._met[number, fault.name] + 1
@@ -280,13 +289,15 @@ class Faults:
             self._landed[fault.name] += 1
             return fault
 
-    def _choose(self, number: str) -> SendFault | None:
+    def _choose(self, number: str, content: str) -> SendFault | None:
         if number in self._by_number:
             return self._by_number[number]
         if self._queue:
             return self._queue.popleft()
         if self._mix:
-            point = self._rng.random()
+            self._tries[number, content] += 1
+            drawn = f"{self._seed} {number} {content} {self._tries[number, content]}"
+            point = random.Random(drawn).random()  # noqa: S311 - chooses faults, guards nothing
             for share, fault in self._mix:
                 point -= share
                 if point < 0:

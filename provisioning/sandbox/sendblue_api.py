@@ -219,7 +219,7 @@ class SendblueApi:
             fields.checked_url(callback)
         if line.status == "BLOCKED":
             raise SandboxError("line_blocked", "This line has been blocked", 403)
-        fault = self.network.faults.for_send(number)
+        fault = self.network.faults.for_send(number, content)
         if fault and not fault.accepted:
             return self._refuse_send(fault, request)
         message = self.network.accept(

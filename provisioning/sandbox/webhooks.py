@@ -112,6 +112,11 @@ class WebhookSender:
         with self._idle:
             return lane in self._pending
 
+    def pending(self) -> int:
+        """How many statuses, webhooks and repeats are still to come."""
+        with self._idle:
+            return self._pending.total()
+
     def log(self, *, since: int = 0) -> list[dict[str, Any]]:
         """The tries newer than `since`, oldest first; addresses are shortened, secrets are not in it."""
         return [entry for entry in list(self._log) if entry["version"] > since]

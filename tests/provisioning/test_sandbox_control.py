@@ -111,6 +111,10 @@ def test_a_person_places_lines(sandbox: Sandbox) -> None:
         ("place", {"request_id": "none"}),
         ("add-line", {"account": 99}),
         ("line-status", {"line": "LINE", "status": "ON FIRE"}),
+        ("trouble", {"mix": {"no such fault": 0.5}}),
+        ("trouble", {"mix": ["garbage"]}),
+        ("trouble", {"hang_s": -1}),
+        ("fail-endpoint", {"method": "GET", "path": "/api/lines", "status": 200}),
         ("nothing", {}),
     ],
 )
@@ -120,6 +124,30 @@ def test_bad_controls_are_refused_with_a_code(sandbox: Sandbox, child: Child, na
     assert answer.status_code in (400, 404)
     assert answer.json()["error"]["code"]
     assert sandbox.store.messages() == []
+
+
+def test_trouble_is_set_and_counted_from_outside(sandbox: Sandbox, child: Child) -> None:
+    trouble = {"mix": {"error_500_after": 1}, "seed": 7, "hang_s": 0.5, "late_s": 1, "answer_delay_s": 0}
+    assert _post(sandbox, "trouble", trouble).status_code == 200
+    assert child.send(content="one").status_code == 500
+    assert _post(sandbox, "trouble", {"mix": {}}).status_code == 200
+    assert child.send(content="two").status_code == 200
+    assert (sandbox.faults.hang_s, sandbox.faults.late_s) == (0.5, 1)
+    body = {"method": "GET", "path": "/api/lines", "status": 503, "times": 1}
+    assert _post(sandbox, "fail-endpoint", body).status_code == 200
+    assert [child.call("GET", "/api/lines").status_code for _ in range(2)] == [503, 200]
+    sandbox.drain_webhooks()
+    tally = requests.get(f"{sandbox.url}/_sandbox/tally", timeout=5).json()
+    assert tally == {"landed": {"error_500_after": 1}, "pending": 0}
+
+
+def test_the_ledger_tells_what_was_taken_on_page_by_page(sandbox: Sandbox, child: Child) -> None:
+    for text in ("one", "two"):
+        child.send(content=text)
+    url = f"{sandbox.url}/_sandbox/ledger"
+    first, second = requests.get(url, timeout=5).json()["placed"]
+    assert first[1:] == [child.line, CUSTOMER, "one", None]
+    assert requests.get(url, params={"since": first[0]}, timeout=5).json()["placed"] == [second]
 
 
 def test_an_undelivered_message_cannot_be_read(sandbox: Sandbox, child: Child) -> None:

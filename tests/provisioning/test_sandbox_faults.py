@@ -72,7 +72,9 @@ def test_a_hanging_answer(sandbox: Sandbox, child: Child, fault: str, taken: int
     assert _taken(sandbox) == taken
 
 
-@pytest.mark.parametrize(("fault", "taken"), [("reset_before", 0), ("reset_after", 1), ("closed_after", 1)])
+@pytest.mark.parametrize(
+    ("fault", "taken"), [("reset_before", 0), ("reset_after", 1), ("reset_untold", 1), ("closed_after", 1)]
+)
 def test_a_connection_that_breaks(sandbox: Sandbox, child: Child, fault: str, taken: int) -> None:
     with pytest.raises(requests.ConnectionError):
         child.send(magic_number(fault))
@@ -240,6 +242,17 @@ def test_a_random_mix_is_repeatable_and_counted(sandbox: Sandbox, child: Child) 
         assert landed["error_500_before"] + landed["error_500_after"] == seen[-1].count(500)
     assert seen[0] == seen[1]
     assert 0 < seen[0].count(500) < 30
+
+
+def test_a_mix_gives_a_message_the_same_faults_in_whatever_order_they_come(sandbox: Sandbox, child: Child) -> None:
+    texts = [str(index) for index in range(30)]
+    met = []
+    for order in (texts, texts[::-1]):
+        sandbox.faults.clear()
+        sandbox.faults.mix({"error_500_before": 0.5}, seed=7)
+        met.append({text: [child.send(content=text).status_code for _ in range(3)] for text in order})
+    assert met[0] == met[1]
+    assert any(len(set(statuses)) == 2 for statuses in met[0].values()), "a repeat never meets anything else"
 
 
 def test_any_endpoint_can_fail_for_a_while(sandbox: Sandbox, child: Child) -> None:

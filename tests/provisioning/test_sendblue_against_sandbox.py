@@ -258,8 +258,8 @@ def test_webhooks_that_arrive_are_verified_and_understood(sandbox, adapter, rece
 LOST, ACCEPTED = Uncertain, Accepted
 OUTCOMES: dict[str, type] = {
     "timeout_sent": LOST, "timeout_not_sent": LOST, "reset_before": LOST, "reset_after": LOST, "closed_after": LOST,
-    "drip": LOST, "error_500_after": LOST, "error_500_before": LOST, "unavailable_503": LOST, "garbage": LOST,
-    "truncated": LOST, "oversize": LOST, "no_handle": LOST, "redirect_307": LOST,
+    "reset_untold": LOST, "drip": LOST, "error_500_after": LOST, "error_500_before": LOST, "unavailable_503": LOST,
+    "garbage": LOST, "truncated": LOST, "oversize": LOST, "no_handle": LOST, "redirect_307": LOST,
     "rate_limited": Unavailable, "rate_limited_bare": Unavailable, "rate_limited_twice": Unavailable,
     "invalid_number": Rejected, "unauthorized": AccountRejected, "payment_required": AccountRejected,
     "line_blocked": AccountRejected,
