@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 
@@ -23,7 +24,7 @@ _serial = itertools.count()
 def run(bench: Bench) -> Found:
     """The rows of accepting."""
     found = Found()
-    count = bench.size(1_000, 300)
+    count = bench.size(600, 250)
     with bench.database(DATABASE) as processes:
         places = make_places(1, accounts=10, contacts=1_000)
         with processes.web() as web:
@@ -36,7 +37,7 @@ def run(bench: Bench) -> Found:
             statements = (statements_of(bench, DATABASE) - before) / count
             held = web.memory
             found.growth.append(_growth(bench, web, places, count))
-        recorded, bare = _bare(bench, processes, places, bench.size(600, 200))
+        recorded, bare = _bare(bench, processes, places, bench.size(400, 150))
     transaction = sum(statement.text.split()[0].upper() in CONTROL for statement in recorded.statements)
     without = statements - transaction / recorded.messages
     found.goals += [
@@ -110,7 +111,7 @@ def _floor(bench: Bench, web: Running, place: Place, count: int) -> Cost:
 
 
 def _growth(bench: Bench, web: Running, places: Sequence[Place], count: int) -> Growth:
-    sizes = bench.size((10_000, 100_000, 1_000_000), (1_000, 10_000, 100_000))
+    sizes = bench.size((5_000, 50_000, 500_000), (500, 5_000, 50_000))
     there, figures = 0, []
     for size in sizes:
         say(f"accept: with {size:,} messages stored …")
@@ -166,7 +167,7 @@ def _replayed(bench: Bench, name: str, recorded: Recorded) -> Cost:
                 if known is None:
                     known = prepared[statement.text] = f"bare_{len(prepared)}".encode()
                     server.prepare(known, statement.text.encode())
-                values = [None if value is None else value.encode() for value in statement.values]
+                values: list[Any] = [None if value is None else value.encode() for value in statement.values]
                 answer = server.exec_prepared(known, values)
             if answer.error_message:
                 raise RuntimeError(f"{answer.error_message.decode()} in {statement.text[:200]}")

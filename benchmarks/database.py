@@ -101,7 +101,7 @@ class Cluster:
     def command(self, template: str, *names: str) -> None:
         """Run a statement whose braces are names, outside of any transaction."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL(template).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(template).format(*map(sql.Identifier, names)))
 
 
 @contextmanager

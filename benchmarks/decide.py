@@ -39,7 +39,7 @@ def run(bench: Bench) -> Found:
     accounts = (10, 10_000)
     few, many = Size(contacts[0], accounts[0]), Size(contacts[-1], accounts[-1])
     sizes = [*(Size(count, accounts[0]) for count in contacts), Size(contacts[0], accounts[-1]), many]
-    decisions = bench.size(400, 200)
+    decisions = bench.size(400, 150)
     costs: dict[Size, list[Cost]] = {size: [] for size in sizes}
     with ExitStack() as stack:
         for size in sizes:
@@ -53,7 +53,7 @@ def run(bench: Bench) -> Found:
                 one = _one_by_one(bench, size, decisions)
                 if number:  # the first fills caches
                     costs[size].append(one)
-        found = _in_bulk(bench, many, bench.size(2_000, 500))
+        found = _in_bulk(bench, many, bench.size(1_000, 200))
     found.goals.insert(
         0,
         Goal(

@@ -98,14 +98,14 @@ def _sent(place: Place, count: int) -> list[_Sent]:
     """Messages that were handed to the provider, with their attempts."""
     queue(place, count, tag="sent", state="accepted")
     found, attempts = [], []
-    for message in Message.objects.all():
+    for message in Message.objects.select_related("account"):
         token = secrets.token_urlsafe(32)
         found.append(_Sent(token, message.provider_id))
         attempts.append(
             Attempt(
                 location_id=message.location_id,
                 message_id=message.pk,
-                account_id=message.account_id,
+                account=message.sender,
                 fence=1,
                 token_digest=token_digest(token),
             )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,13 +13,9 @@ from provisioning.models import PhoneLine, Setup
 from routing.models import Account, Contact, Location
 from routing.services import create_api_key
 
-UNPACED = {
-    "pace_per_second": 1_000_000,
-    "pace_burst": 1_000_000,
-    "new_contacts_per_hour": 1_000_000_000,
-    "new_contacts_per_day": 1_000_000_000,
-}
-"""Lines that are as fast as the hub is: it is the hub that is measured."""
+PACE_PER_SECOND = 1_000
+NEW_CONTACTS = 1_000_000
+"""Limits of each line: counted as in earnest, and never reached, because it is the hub that is measured."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,10 @@ def _place(number: int, accounts: int, contacts: int) -> Place:
         lines_read_at=now,
     )
     own = [
-        Account(location=location, index=index, label=f"Desk {index}", phone_number=f"+1646{2_000_000 + number * 10_000 + index}")
+        Account(location=location, index=index, label=f"Desk {index}", phone_number=_number(646, number, index))
         for index in range(1, accounts + 1)
     ]
     Account.objects.bulk_create(own)
-    there = {field.name for field in PhoneLine._meta.get_fields()}
-    unpaced: dict[str, Any] = {name: value for name, value in UNPACED.items() if name in there}
     PhoneLine.objects.bulk_create(
         PhoneLine(
             location=location,
@@ -69,18 +62,25 @@ def _place(number: int, accounts: int, contacts: int) -> Place:
             phone_number=account.phone_number,
             assigned_at=now,
             account=account,
-            **unpaced,
+            pace_per_second=PACE_PER_SECOND,
+            pace_burst=PACE_PER_SECOND,
+            new_contacts_per_hour=NEW_CONTACTS,
+            new_contacts_per_day=NEW_CONTACTS,
         )
         for account in own
     )
     Location.objects.filter(pk=location.pk).update(default_account=own[0], last_account_index=accounts)
-    numbers = [f"+1212{2_000_000 + number * 100_000 + contact}" for contact in range(contacts)]
+    numbers = [_number(212, number, contact) for contact in range(contacts)]
     Contact.objects.bulk_create(
         (Contact(location=location, phone_number=phone, name=f"Contact {phone}") for phone in numbers),
         batch_size=5_000,
     )
     _, key = create_api_key(location=location, name="bench")
     return Place(location, own, numbers, key, setup)
+
+
+def _number(area: int, place: int, number: int) -> str:
+    return f"+1{area}{2_000_000 + place * 100_000 + number}"
 
 
 def queue(place: Place, count: int, *, tag: str, state: str = "queued") -> None:

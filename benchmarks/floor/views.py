@@ -75,5 +75,5 @@ class HookFloor(APIView):
             attempt = get_object_or_404(Attempt, token_digest=token_digest(token), location=setup.location_id)
         elif not hmac.compare_digest(request.META.get("HTTP_SB_SIGNING_SECRET", ""), setup.webhook_secret.reveal()):
             return Response(status=status.HTTP_401_UNAUTHORIZED)
-        FloorEvent.objects.create(setup=setup, attempt_id=attempt and attempt.pk, body=request.data)
+        FloorEvent(setup=setup, attempt_id=attempt and attempt.pk, body=request.data).save(force_insert=True)
         return Response({})
