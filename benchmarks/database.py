@@ -92,7 +92,7 @@ class Cluster:
             return [
                 statement
                 for row in csv.reader(log)
-                if row[2] == name and (statement := _statement(row[13], row[14])) is not None
+                if row[2] == name and (statement := read_statement(row[13], row[14])) is not None
             ]
 
     def _log(self) -> Path:
@@ -144,7 +144,8 @@ def _prepare(cluster: Cluster) -> None:
     call_command("migrate", run_syncdb=True, verbosity=0)  # the floors' tables, which refer to the hub's
 
 
-def _statement(message: str, detail: str) -> Statement | None:
+def read_statement(message: str, detail: str) -> Statement | None:
+    """The statement of a line of the log; None for a line that tells of something else."""
     kind, _, text = message.partition(": ")
     if kind == "statement":
         return Statement(text, None)

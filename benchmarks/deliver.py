@@ -36,6 +36,7 @@ def run(bench: Bench) -> Found:
 def _speed(bench: Bench, processes: Processes, provider: ProviderControl, places: Sequence[Place]) -> list[Goal]:
     fast, slow = bench.size(2_000, 600), bench.size(480, 240)
     bare: list[float] = []
+    bare_cpu_us: list[float] = []
     fast_costs: dict[int, list[Cost]] = defaultdict(list)
     slow_costs: dict[int, list[Cost]] = defaultdict(list)
     counts = bench.size((1, 2, 4), (1, 4))
@@ -44,6 +45,7 @@ def _speed(bench: Bench, processes: Processes, provider: ProviderControl, places
         provider.set_latency(FAST_MS)
         told = processes.run("benchmarks.bare_calls", str(fast), str(CONCURRENCY))
         bare.append(fast / told["seconds"])
+        bare_cpu_us.append(told["cpu_s"] / fast * 1e6)
         with ExitStack() as stack:
             workers: list[Running] = []
             for count in counts:
@@ -64,7 +66,10 @@ def _speed(bench: Bench, processes: Processes, provider: ProviderControl, places
             must=0.4,
             goal=0.7,
             least=True,
-            beside=f"{middle(fast_costs[first])} (worker + database); bare {statistics.median(bare):,.0f}/s",
+            beside=(
+                f"{middle(fast_costs[first])} (worker + database);"
+                f" bare {statistics.median(bare_cpu_us):,.0f} µs, {statistics.median(bare):,.0f}/s"
+            ),
         ),
         Goal(
             f"deliver, provider {SLOW_MS} ms: {last} workers ÷ 1",
