@@ -26,7 +26,7 @@ lint: $(VENV)/.dev ## format, lint, types, import directions, migrations, deploy
 	$(BIN)/python -m django check --settings tests.settings
 	.ci/check-deploy $(BIN)/python
 
-bench: $(VENV)/.dev ## what the admin's pages cost at a million messages; ARGS="--quick --plans"
+bench: $(VENV)/.dev ## the hub against floors of the same run; ARGS="--quick accept deliver", ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(VENV)/.dev ## 10,000 messages through a hub in trouble; ARGS=--short, --broken, --help

@@ -1,1 +1,1 @@
-"""What pages cost at a million messages: `python -m benchmarks`, or `make bench`."""
+"""What the hub costs, beside floors that are measured in the same run: `python -m benchmarks`, or `make bench`."""

@@ -1,102 +1,84 @@
-"""Measures the pages at 10,000 messages and at a million, and fails when one costs too much or makes more queries.
+"""Measures the hub on this machine, against floors measured in the same run, and prints a table of goals.
 
-Each module of GROUPS gives rows (`rows(filled)`); the whole run takes some minutes, with `--quick` less than one.
+Each module of GROUPS has `run(bench)`; docs/benchmarks.md says what each row means. Exit code 1 when a row misses what
+it must be.
 """
 
 import argparse
 import importlib
-import logging
 import os
+import platform
 import sys
+import time
 from typing import TYPE_CHECKING
 
-from benchmarks.database import own_database
+from benchmarks.database import own_cluster
+from benchmarks.goals import GROWTH_HEAD, HEAD, Found, table
 
 if TYPE_CHECKING:
-    from benchmarks.measuring import Cost, Row
+    from benchmarks.bench import Bench
 
-GROUPS = ("benchmarks.admin_pages",)
-SMALL, FULL, QUICK = 10_000, 1_000_000, 100_000
+GROUPS = {
+    "accept": "accepting over HTTP: processor time, statements, memory of the web process",
+    "decide": "one decision as contacts and accounts grow, and 10,000 at once",
+    "webhook": "notices of lines and statuses of messages",
+    "deliver": "messages a second with 1, 2 and 4 workers, time to the first byte, commits, a long queue",
+    "flood": "what others wait while one location has very many",
+    "memory": "a worker with 1,000,000 due",
+    "lists": "pages of the admin and lists of the API at 1,000,000 messages",
+}
 
 
 def main() -> int:
-    """0 when every page keeps to its limit; 1, with the reasons, when one does not."""
-    wanted = argparse.ArgumentParser(prog="python -m benchmarks", description="What pages cost at a million messages.")
-    wanted.add_argument("--quick", action="store_true", help=f"at {QUICK:,} messages instead")
-    wanted.add_argument("--plans", action="store_true", help="with the plan of each page's slowest statement")
-    wanted.add_argument("--rounds", type=int, default=5, help="the median of so many rounds is told (5)")
-    given = wanted.parse_args()
-    logging.disable(logging.WARNING)  # a line for each request
-    with own_database():
-        return _run(QUICK if given.quick else FULL, rounds=given.rounds, plans=given.plans)
+    """0 when every row is what it must be, 1 when one is not."""
+    given = _arguments()
+    began = time.monotonic()
+    found: dict[str, Found] = {}
+    with own_cluster() as cluster:
+        # Django is ready now, and not before.
+        from benchmarks.bench import Bench
+
+        bench = Bench(cluster, quick=given.quick, rounds=given.rounds or (2 if given.quick else 5), plans=given.plans)
+        for name in given.groups or GROUPS:
+            found[name] = _run(name, bench)
+    _print(found, bench, time.monotonic() - began)
+    return 1 if any(goal.missed for one in found.values() for goal in one.goals) else 0
 
 
-def _run(size: int, *, rounds: int, plans: bool) -> int:
-    # Django is ready now, and not before.
-    from benchmarks.data import fill
-    from benchmarks.measuring import measure, plan_of
-
-    groups = [importlib.import_module(name) for name in GROUPS]
-    results: list[dict[str, Cost]] = []
-    for messages in (SMALL, size):
-        _say(f"Making {messages:,} messages …", end=" ")
-        filled = fill(messages)
-        rows: list[Row] = [row for group in groups for row in group.rows(filled)]
-        _say(f"{filled.seconds:.0f} s. Opening {len(rows)} pages {rounds + 1} times …")
-        results.append(measure(filled, rows, rounds=rounds))
-    few, many = results
-    busy, cores = os.getloadavg()[1], os.cpu_count() or 1
-    _say(f"PostgreSQL beside it on {cores} cores, load {busy:.1f}; database milliseconds, median of {rounds} rounds.")
-    _say(f"\n{_table(rows, few, many, size)}\n")
-    if plans:
-        for row in rows:
-            _say(f"--- {row.name}: {many[row.name].slowest.ms:.1f} ms\n{plan_of(many[row.name].slowest)}\n")
-    wrong = [reason for row in rows for reason in _wrong(row, few[row.name], many[row.name])]
-    _say("\n".join(wrong) or "Every page keeps to its limit, and none makes more queries than at 10,000 messages.")
-    if wrong and busy > cores:
-        _say("The machine had more to do than it could: look at the plans' own times, or run it again when it is idle.")
-    return 1 if wrong else 0
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__.partition("\n")[0] if __doc__ else None,
+        epilog="Groups: " + "; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + ".",
+    )
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], metavar="GROUP", help="only these; all without")
+    parser.add_argument("--quick", action="store_true", help="with less of everything: minutes instead of half an hour")
+    parser.add_argument("--rounds", type=int, help="medians are of so many rounds (5; 2 with --quick)")
+    parser.add_argument("--plans", action="store_true", help="with the plan of each page's slowest statement")
+    return parser.parse_args()
 
 
-def _wrong(row: "Row", few: "Cost", many: "Cost") -> list[str]:
-    found = []
-    if row.limit_ms is not None and many.ms > row.limit_ms:
-        found.append(f"TOO SLOW: {row.name} costs the database {many.ms:.0f} ms; {row.limit_ms:.0f} are allowed.")
-    if many.queries > few.queries:
-        found.append(f"MORE QUERIES: {row.name} makes {many.queries} instead of {few.queries}.")
-    return found
+def _run(name: str, bench: "Bench") -> Found:
+    module = importlib.import_module(f"benchmarks.{name}")
+    result: Found = module.run(bench)
+    return result
 
 
-def _table(rows: "list[Row]", few: "dict[str, Cost]", many: "dict[str, Cost]", size: int) -> str:
-    """In Markdown, its columns aligned."""
-    head = ("page", "queries", f"ms at {SMALL:,}", f"ms at {size:,}", "ratio", "whole page, ms")
-    lines = [
-        (
-            row.name,
-            str(many[row.name].queries),
-            f"{few[row.name].ms:.1f}",
-            f"{many[row.name].ms:.1f}",
-            f"{many[row.name].ms / few[row.name].ms:.1f}",
-            f"{many[row.name].page_ms:.0f}",
-        )
-        for row in rows
+def _print(found: dict[str, Found], bench: "Bench", seconds: float) -> None:
+    goals = [goal.cells() for one in found.values() for goal in one.goals]
+    growth = [row.cells() for one in found.values() for row in one.growth]
+    load = os.getloadavg()[2]
+    parts = [
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} over the last quarter of an hour;"
+        f" medians of {bench.rounds} rounds{', quick' * bench.quick}; {seconds / 60:.0f} minutes."
+        " Times are processor time of the hub's process + of the database, each of one message, event or decision.",
+        table(HEAD, goals, words=(0, 4, 5)),
     ]
-    widths = [max(len(line[place]) for line in (head, *lines)) for place in range(len(head))]
-
-    def shown(line: tuple[str, ...]) -> str:
-        cells = [
-            cell.ljust(width) if not place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = f"| {'-' * widths[0]} | " + " | ".join(f"{'-' * (width - 1)}:" for width in widths[1:]) + " |"
-    return "\n".join([shown(head), rule, *(shown(line) for line in lines)])
-
-
-def _say(words: str, end: str = "\n") -> None:
-    sys.stdout.write(words + end)
-    sys.stdout.flush()
+    if growth:
+        parts.append(table(GROWTH_HEAD, growth, words=(0, 1)))
+    parts += [one.text for one in found.values() if one.text]
+    parts += [f"MISSED: {goal.row}" for one in found.values() for goal in one.goals if goal.missed]
+    sys.stdout.write("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

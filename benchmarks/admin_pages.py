@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from benchmarks.data import RARE, Filled
-from benchmarks.measuring import Row
+from benchmarks.lists_data import RARE, Filled
+from benchmarks.pages import Row
 from messaging.models import Message
 
 LIMIT_MS = 150.0

@@ -9,20 +9,21 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 
-from benchmarks.data import Filled
+from benchmarks.lists_data import Filled
 
 
 @dataclass(frozen=True)
 class Row:
     """A page to measure. `limit_ms`: the most that it may cost the database at full size; None: it is only told.
 
-    `of_two`: as the admin of two smaller locations opens it.
+    `of_two`: as the admin of two smaller locations opens it. `by_key`: as a program reads it, with the location's key.
     """
 
     name: str
     address: str
     limit_ms: float | None = None
     of_two: bool = False
+    by_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ class Stopwatch:
 
 
 def measure(filled: Filled, rows: Sequence[Row], *, rounds: int) -> dict[str, Cost]:
-    """The cost of each page as an admin sees it, by the row's name."""
+    """The cost of each page, by the row's name."""
+    by_key = Client(headers={"host": "localhost", "authorization": f"Bearer {filled.key}"})
     clients = {}
     for of_two, user in ((False, filled.admin), (True, filled.admin_of_two)):
         clients[of_two] = Client(headers={"host": "localhost"})
         clients[of_two].force_login(user)
-    return {row.name: _measure(clients[row.of_two], row, rounds) for row in rows}
+    return {row.name: _measure(by_key if row.by_key else clients[row.of_two], row, rounds) for row in rows}
 
 
 def _measure(client: Client, row: Row, rounds: int) -> Cost:

@@ -12,13 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Model
 from django.utils import timezone
 
+from benchmarks.rows import TRACE, insert, know_tables, unchecked
 from messaging.models import DailyVolume, Message, Thread
 from messaging.statistics import roll_up
 from provisioning.models import PhoneLine, Setup
 from routing.models import Account, Contact, Location, Membership, Role, User
+from routing.services import create_api_key
 
 OTHERS = 9
 ACCOUNTS = 10
@@ -28,24 +29,16 @@ MESSAGES_OF_A_CONTACT = 20
 RARE = "Zebulon"
 """One in 2,000 contacts bears this name."""
 
-TRACE = """{"decision": "selected", "rule": "default_account", "account": {"id": "00000000-0000-0000-0000-000000000000",
-"index": 1, "label": "Front desk", "phone_number": "+15551234567"}, "sentence": "Sent from +15551234567 (account 1)
-because it is the location's default account.", "code": null, "steps": [{"rule": "manual_override", "outcome":
-"not_applicable"}, {"rule": "temporary_override", "outcome": "not_applicable"}, {"rule": "contact_tag", "outcome":
-"not_applicable"}, {"rule": "assigned_user", "outcome": "not_applicable"}, {"rule": "default_account", "outcome":
-"selected", "account_index": 1}, {"rule": "any_available", "outcome": "not_reached"}], "warnings": []}""".replace(
-    "\n", " "
-)
-
 
 @dataclass(frozen=True)
 class Filled:
-    """What the rows of the benchmark ask about: the location that is looked at, one account and the admin of it."""
+    """What the rows of the benchmark ask about: the location that is looked at, an account, the admin of it, a key."""
 
     location: Location
     account: Account
     admin: User
     admin_of_two: User
+    key: str
     messages: int
     seconds: float
 
@@ -59,24 +52,22 @@ def fill(messages: int) -> Filled:
     for user, location in ((admin, locations[0]), (admin_of_two, locations[3]), (admin_of_two, locations[7])):
         Membership.objects.create(user=user, location=location, role=Role.ADMIN)
     accounts = _accounts(locations)
-    with connection.cursor() as cursor:
-        # The rows are right by their making; 5 million checks would take longer than all the rest.
-        cursor.execute("SET session_replication_role = replica")
+    with unchecked() as cursor:
         cursor.execute("CREATE TEMP TABLE place (number int PRIMARY KEY, id uuid)")
         cursor.executemany("INSERT INTO place VALUES (%s, %s)", list(enumerate(place.pk for place in locations)))
         cursor.execute("CREATE TEMP TABLE sender (place int, index int, id uuid, PRIMARY KEY (place, index))")
         cursor.executemany("INSERT INTO sender VALUES (%s, %s, %s)", accounts)
         many = max(messages // MESSAGES_OF_A_CONTACT, 100)
-        _insert(cursor, Contact, _contact_columns(), f"generate_series(0, {many - 1}) k JOIN place ON {_place_of('k')}")
-        _insert(cursor, Message, _message_columns(messages, many), _message_rows(messages, many))
-        _insert(cursor, Thread, _thread_columns(), _thread_rows())
+        insert(cursor, Contact, _contact_columns(), f"generate_series(0, {many - 1}) k JOIN place ON {_place_of('k')}")
+        insert(cursor, Message, _message_columns(messages, many), _message_rows(messages, many))
+        insert(cursor, Thread, _thread_columns(), _thread_rows())
         cursor.execute(f"SELECT setval('messaging_message_position', {messages + 1})")
         cursor.execute("DROP TABLE place, sender")
-        cursor.execute("SET session_replication_role = DEFAULT")
-        cursor.execute("VACUUM ANALYZE")
+    know_tables()
     roll_up(within=timedelta(minutes=10))
     first = Account.objects.get(location=locations[0], index=1)
-    return Filled(locations[0], first, admin, admin_of_two, messages, time.monotonic() - started)
+    _, key = create_api_key(location=locations[0], name="bench")
+    return Filled(locations[0], first, admin, admin_of_two, key, messages, time.monotonic() - started)
 
 
 def _empty() -> None:
@@ -197,22 +188,3 @@ def _thread_columns() -> Mapping[str, str]:
 
 def _thread_rows() -> str:
     return "(SELECT DISTINCT ON (contact_id) * FROM messaging_message ORDER BY contact_id, position DESC) last"
-
-
-def _insert(cursor: Any, model: type[Model], columns: Mapping[str, str], source: str) -> None:
-    """INSERT … SELECT; columns that are not named get the model's defaults."""
-    values: dict[str, str] = {}
-    given: list[Any] = []
-    for field in model._meta.local_concrete_fields:
-        column = str(field.column)
-        if field.generated:
-            continue
-        if column in columns:
-            values[column] = columns[column]
-        elif not field.null:
-            values[column] = "%s"
-            given.append(field.get_db_prep_save(field.get_default(), connection))
-    names = ", ".join(values)
-    expressions = ", ".join(text if text == "%s" else text.replace("%", "%%") for text in values.values())
-    table = model._meta.db_table
-    cursor.execute(f"INSERT INTO {table} ({names}) SELECT {expressions} FROM {source.replace('%', '%%')}", given)
