@@ -127,7 +127,7 @@ REPLAYED = OpenApiParameter(
 class MessageView(mixins.ListModelMixin, mixins.RetrieveModelMixin, LocationViewSet):
     """The messages of the caller's locations, the newest first."""
 
-    queryset = Message.objects.select_related("contact", "account").prefetch_related("attachments")
+    queryset = Message.objects.select_related("contact", "account__lane").prefetch_related("attachments")
     serializer_class = MessageAnswer
     filterset_class = MessageFilter
     ordering = ("-position",)

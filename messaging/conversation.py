@@ -130,7 +130,7 @@ def bubbles(contact: Contact, shown: Window) -> list[Bubble]:
     wanted = [*shown.ids, *([shown.context] if shown.context else [])]
     rows = (
         Message.objects.filter(pk__in=wanted)
-        .select_related("account", "reaction")
+        .select_related("account__lane", "reaction")
         .prefetch_related("attachments")
         .defer("metadata")
         .order_by("position")

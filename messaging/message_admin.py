@@ -104,7 +104,7 @@ class MessageAdmin(AttachmentPages, ChangePages, DeskPages, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With all that list and page name."""
-        return super().get_queryset(request).select_related("contact", "account", "location")
+        return super().get_queryset(request).select_related("contact", "account__lane", "location")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from messaging.delivery.pacing import BUDGET_CODE
 from messaging.models import Direction, DispatchState, Message
 from messaging.scheduling import QUIET, UNCLEAR
 
@@ -11,10 +12,15 @@ WAITING = (DispatchState.QUEUED, DispatchState.SCHEDULED)
 
 
 def scheduled_for(message: Message, *, now: datetime | None = None) -> datetime | None:
-    """The earliest moment at which the message can leave; None when it may leave now, has left, or never will."""
+    """The earliest moment at which the message can leave; None when it may leave now, has left, or never will.
+
+    What stands before it on its line may make it later. Reads the account's lane of a message that waits.
+    """
     if message.direction != Direction.OUTBOUND or message.dispatch_state not in WAITING or message.due_at is None:
         return None
-    return message.due_at if message.due_at > (now or timezone.now()) else None
+    lane = getattr(message.account, "lane", None)
+    moment: datetime = max(message.due_at, lane.open_at) if lane else message.due_at
+    return moment if moment > (now or timezone.now()) else None
 
 
 def why_waiting(message: Message) -> str:
@@ -26,4 +32,6 @@ def why_waiting(message: Message) -> str:
         return "Quiet hours cannot be read; looked at again"
     if scheduled:
         return "Scheduled for"
+    if message.code == BUDGET_CODE:
+        return "The line may write to no more new contacts; waits until"
     return "Tried again" if message.attempt_count or message.code else "Waits until"
