@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from messaging.delivery.pacing import BUDGET_CODE
 from messaging.models import Direction, DispatchState, Message
 from messaging.scheduling import QUIET, UNCLEAR
 
@@ -26,4 +27,6 @@ def why_waiting(message: Message) -> str:
         return "Quiet hours cannot be read; looked at again"
     if scheduled:
         return "Scheduled for"
+    if message.code == BUDGET_CODE:
+        return "New contacts of its line are used up: waits until"
     return "Tried again" if message.attempt_count or message.code else "Waits until"
