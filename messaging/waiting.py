@@ -33,5 +33,5 @@ def why_waiting(message: Message) -> str:
     if scheduled:
         return "Scheduled for"
     if message.code == BUDGET_CODE:
-        return "The line may write to no more new contacts; waits until"
+        return "The line may write to no more new contacts: waits until"
     return "Tried again" if message.attempt_count or message.code else "Waits until"

@@ -95,6 +95,7 @@ provisioning_setup_change                            200 200 200 200 302 403 302
 unnamed:admin/provisioning/setup/<path:object_id>/   302 302 302 302 302 302 302 | 302 302 302 302 302 302 302
 messaging_message_attachment                         404 404 404 404 404 404 302 | 404 404 404 404 404 404 302
 messaging_message_operation:cancel                   200 200 200 403 404 404 302 | 302 302 302 403 404 404 302
+messaging_message_edit                               302 302 302 403 404 404 302 | 302 302 302 403 404 404 302
 messaging_message_changelist                         200 200 200 200 200 403 302 | 200 200 200 200 200 403 302
 messaging_message_add                                403 403 403 403 403 403 302 | 403 403 403 403 403 403 302
 messaging_message_history                            200 200 200 200 302 302 302 | 200 200 200 200 302 302 302
