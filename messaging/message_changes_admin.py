@@ -43,15 +43,12 @@ class ChangeForm(forms.Form):
     )
 
     def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
-        super().__init__(
-            *args,
-            initial={
-                "text": message.text,
-                "scheduled_at": _to_the_minute(message.scheduled_at),
-                "expires_at": _to_the_minute(message.expires_at) if message.expiry_given else None,
-            },
-            **kwargs,
-        )
+        kwargs["initial"] = {
+            "text": message.text,
+            "scheduled_at": _to_the_minute(message.scheduled_at),
+            "expires_at": _to_the_minute(message.expires_at) if message.expiry_given else None,
+        }
+        super().__init__(*args, **kwargs)
         self.message = message
         zone = message.location.time_zone
         for name in ("scheduled_at", "expires_at"):

@@ -93,7 +93,7 @@ class LocationAdmin(LocationScopedAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
-        swapped = {"quiet_hours": "quiet_hours_in_words"}
+        swapped: dict[Any, Any] = {"quiet_hours": "quiet_hours_in_words"}
         return [
             (name, {**options, "fields": tuple(swapped.get(field, field) for field in options["fields"])})
             for name, options in fieldsets

@@ -258,7 +258,8 @@ def test_a_change_that_comes_between_is_built_upon(
     from messaging import editing
 
     message, at = schedule(clinic), later(7)
-    times, calls = editing._times, []
+    times = editing._times
+    calls: list[Any] = []
 
     def moved_meanwhile(*args: Any) -> dict[str, Any]:
         if not calls:

@@ -16,7 +16,7 @@ from messaging.delivery import circuit, claiming, dispatch, outbox, pacing
 from messaging.delivery.claiming import Turn
 from messaging.models import Circuit, DispatchState, Lane, Message, Opening
 from provisioning.models import PhoneLine
-from provisioning.providers.base import Accepted, Pace, Unavailable, Uncertain
+from provisioning.providers.base import Accepted, Credentials, Pace, Unavailable, Uncertain
 from routing.models import Account, Location
 from tests.factories import Clinic, make_clinic, make_contact, make_line, make_setup
 
@@ -76,12 +76,12 @@ def test_what_waits_for_its_line_is_told_until_when(clinic: Clinic) -> None:
 
 def test_a_provider_that_asks_for_fewer_slows_the_line_and_no_other(clinic: Clinic) -> None:
     other = make_line(clinic.setup)
-    index = Account.objects.get(pk=other.account_id).index
+    index = Account.objects.get(phone_line=other).index
     send_to_new_contacts(clinic, 3)
     send_to_new_contacts(clinic, 2, account=index)
     [taken] = [message for message in claim(limit=2) if message.account_id == clinic.account.pk]
     begun = outbox.begin([taken], lease=LEASE)[taken.pk]
-    departure = dispatch.Departure(taken, begun, clinic.setup, dispatch.Credentials("k", "s"), None, lambda: None)
+    departure = dispatch.Departure(taken, begun, clinic.setup, Credentials("k", "s"), None, lambda: None)
     error = Unavailable("http_429", "Slow down.", retry_after=timedelta(minutes=3), too_fast=True)
     dispatch.settle([dispatch.Outcome(departure, error)])
     assert {message.account_id for message in claim()} == {other.account_id}
@@ -197,7 +197,7 @@ def test_when_the_rest_is_over_one_message_tries_and_decides_for_all(clinic: Cli
     [probe] = claim()
     assert claim() == [], "nobody else tries while the probe is on its way"
     begun = outbox.begin([probe], lease=LEASE)[probe.pk]
-    departure = dispatch.Departure(probe, begun, clinic.setup, dispatch.Credentials("k", "s"), None, lambda: None)
+    departure = dispatch.Departure(probe, begun, clinic.setup, Credentials("k", "s"), None, lambda: None)
     dispatch.settle([dispatch.Outcome(departure, Accepted(provider_id="it works"))])
     assert len(claim()) == 4
 
@@ -206,7 +206,7 @@ def test_a_call_that_may_have_left_counts_as_a_failure_of_the_setup(clinic: Clin
     send_to_new_contacts(clinic, 1)
     [taken] = claim()
     begun = outbox.begin([taken], lease=LEASE)[taken.pk]
-    departure = dispatch.Departure(taken, begun, clinic.setup, dispatch.Credentials("k", "s"), None, lambda: None)
+    departure = dispatch.Departure(taken, begun, clinic.setup, Credentials("k", "s"), None, lambda: None)
     dispatch.settle([dispatch.Outcome(departure, Uncertain("http_500", "HTTP 500"))])
     assert Circuit.objects.get(pk=clinic.setup.pk).failures == 1
 
@@ -225,7 +225,7 @@ def test_each_account_of_many_gets_its_turn(clinic: Clinic) -> None:
     setup = make_setup(clinic.location)
     lines = [make_line(setup) for _ in range(20)]
     for line in lines:
-        account = Account.objects.get(pk=line.account_id)
+        account = Account.objects.get(phone_line=line)
         for _ in range(2):
             send(clinic.location, make_contact(clinic.location).phone_number, account=account.index)
     turn, taken = Turn(), []

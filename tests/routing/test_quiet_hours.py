@@ -189,7 +189,7 @@ def test_spans_say_the_same_as_each_moment(
         return
     spans = quiet_spans(windows, zone, begin, begin + length * MINUTE)
     moment = begin + min(place, length) * MINUTE
-    [until] = [stop for start, stop in spans if start <= moment < stop] or [None]
+    until = next((stop for start, stop in spans if start <= moment < stop), None)
     assert until == quiet_until(windows, zone, moment)
 
 
