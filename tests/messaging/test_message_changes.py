@@ -208,7 +208,7 @@ def test_a_text_whose_braces_are_text_stays_one(clinic: Clinic, api: APIClient) 
         {"dispatch_state": DispatchState.QUEUED, "due_at": timezone.now() + HOUR, "attempt_count": 1},
         {"dispatch_state": DispatchState.SCHEDULED, "due_at": timezone.now() + HOUR, "exempt_from_opt_out": True},
     ],
-    ids=str,
+    ids=lambda columns: "-".join(str(value) for value in columns.values() if not isinstance(value, datetime)),
 )
 def test_what_may_have_left_or_never_will_is_not_changed(
     clinic: Clinic, api: APIClient, columns: dict[str, Any]
