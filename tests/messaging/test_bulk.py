@@ -320,6 +320,13 @@ def test_each_row_comes_to_what_sending_it_by_itself_does(db: None, seed: int) -
     assert {message.status for message in in_order(str(sent.batch.pk))} == {"queued", "failed"}
 
 
+def test_objects_that_python_takes_for_equal_stay_what_they_are(clinic: Clinic, api: APIClient) -> None:
+    given = ['{"a": 1}', '{"a": true}', '{"a": 1.0}']
+    rows = [{"to": new_phone(), "metadata": json.loads(one)} for one in given]
+    batch = post(api, rows).json()["batch"]
+    assert [json.dumps(message.metadata) for message in in_order(batch)][:2] == given[:2]
+
+
 def test_2000_take_as_many_queries_as_100(clinic: Clinic) -> None:
     for n in range(40):
         make_account(clinic.location, label=f"Line {n}")
