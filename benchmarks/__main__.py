@@ -8,6 +8,7 @@ import argparse
 import importlib
 import os
 import platform
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ GROUPS = {
 def main() -> int:
     """0 when every row is what it must be, 1 when one is not."""
     given = _arguments()
+    # What was started ends with the run, however that ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     found: dict[str, Found] = {}
     with own_cluster() as cluster:
