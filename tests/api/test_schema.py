@@ -22,11 +22,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, EventKind, Message, MessageEvent
+from messaging.models import Attachment, EventKind, Message, MessageEvent, WebhookDelivery, WebhookEndpoint
+from messaging.webhooks_out import endpoints
 from provisioning import providers
 from provisioning.providers.base import Capability, Credentials
 from routing.models import Account, Contact
-from tests.factories import Clinic, make_account, make_clinic, make_contact, make_line, make_message
+from tests.factories import Clinic, make_account, make_clinic, make_contact, make_endpoint, make_line, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 CHECKS = [
@@ -71,6 +72,7 @@ def furnished(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Clinic
     MessageEvent.objects.create(
         location=clinic.location, message=received, kind=EventKind.RECEIPT, at=timezone.now() - timedelta(days=1)
     )
+    endpoints.send_test(endpoint=make_endpoint(clinic.location)[0])
     return clinic
 
 
@@ -131,16 +133,21 @@ def aim(case: schemathesis.Case[Any], clinic: Clinic) -> None:
         "accounts": Account.objects.get(location=clinic.location, index=2).pk,
         "locations": clinic.location.pk,
         "setups": clinic.setup.pk,
+        "webhook-endpoints": WebhookEndpoint.objects.there().values_list("pk", flat=True).last(),
     }
     if "typing" in case.path:
         known["contacts"] = clinic.contact.pk
     if case.path_parameters and "id" in case.path_parameters:
         case.path_parameters["id"] = str(known[resource])
+    if case.path_parameters and "delivery" in case.path_parameters:
+        case.path_parameters["delivery"] = WebhookDelivery.objects.values_list("pk", flat=True).first()
     if case.query and "location" in case.query:
         case.query["location"] = str(clinic.location.pk)
     if isinstance(case.body, dict):
         if "location" in case.body:
             case.body["location"] = str(clinic.location.pk)
+        if "url" in case.body:
+            case.body["url"] = "https://crm.example.com/hook"
         if "is_typing" in case.body:
             case.body["account"] = None
         if "to" in case.body:
