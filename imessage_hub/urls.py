@@ -9,6 +9,7 @@ from imessage_hub import api, docs, health
 from imessage_hub.sign_in import join
 from messaging.api import MessageView, TypingView
 from messaging.batch_api import BatchView, BulkView
+from messaging.webhook_api import WebhookDeliveryView, WebhookEndpointView
 from provisioning.api import SetupView
 from routing.api import AccountView, ContactView, LocationView
 
@@ -19,12 +20,23 @@ router.register("contacts", ContactView, basename="contact")
 router.register("accounts", AccountView, basename="account")
 router.register("locations", LocationView, basename="location")
 router.register("setups", SetupView, basename="setup")
+router.register("webhook-endpoints", WebhookEndpointView, basename="webhook-endpoint")
 
 api_v1 = [
     path("schema/", docs.SchemaView.as_view(), name="schema"),
     path("docs/", docs.DocsView.as_view(), name="docs"),
     path("messages/bulk/", BulkView.as_view({"post": "create"}), name="message-bulk"),
     path("contacts/<str:pk>/typing/", TypingView.as_view({"post": "create"}), name="contact-typing"),
+    path(
+        "webhook-endpoints/<str:pk>/deliveries/",
+        WebhookDeliveryView.as_view({"get": "list"}),
+        name="webhook-delivery-list",
+    ),
+    path(
+        "webhook-endpoints/<str:pk>/deliveries/<str:delivery>/replay/",
+        WebhookDeliveryView.as_view({"post": "replay"}),
+        name="webhook-delivery-replay",
+    ),
     *router.urls,
 ]
 

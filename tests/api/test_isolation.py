@@ -8,9 +8,10 @@ from django.core.files.base import ContentFile
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, Message
+from messaging.models import Attachment, Message, WebhookDelivery, WebhookEndpoint
+from messaging.webhooks_out import endpoints
 from routing.models import Account, Contact, Location
-from tests.factories import make_api_key, make_clinic, make_contact, make_location, make_message
+from tests.factories import make_api_key, make_clinic, make_contact, make_endpoint, make_location, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 CANARY = "CANARY"
@@ -24,6 +25,8 @@ class Theirs:
     clinic: object
     sent: Message
     received: Message
+    endpoint: WebhookEndpoint
+    delivery: WebhookDelivery
 
 
 @pytest.fixture
@@ -39,7 +42,9 @@ def theirs(db, settings, tmp_path):
     received = make_message(contact, account=clinic.account, text=CANARY, received=True)
     attachment = Attachment(location=clinic.location, message=received, url="https://example.com/a")
     attachment.file.save("canary.txt", ContentFile(CANARY.encode()))
-    return Theirs(clinic, sent, received)
+    endpoint, _ = make_endpoint(clinic.location, f"https://{CANARY}.example.com/hook")
+    event = endpoints.send_test(endpoint=endpoint)
+    return Theirs(clinic, sent, received, endpoint, WebhookDelivery.objects.get(event=event))
 
 
 def routes(patterns=None, prefix=""):
@@ -78,6 +83,13 @@ def test_the_walk_finds_the_whole_contract():
         "/api/v1/locations/{pk}/",
         "/api/v1/setups/",
         "/api/v1/setups/{pk}/",
+        "/api/v1/webhook-endpoints/",
+        "/api/v1/webhook-endpoints/{pk}/",
+        "/api/v1/webhook-endpoints/{pk}/rotate/",
+        "/api/v1/webhook-endpoints/{pk}/test/",
+        "/api/v1/webhook-endpoints/{pk}/replay-failed/",
+        "/api/v1/webhook-endpoints/{pk}/deliveries/",
+        "/api/v1/webhook-endpoints/{pk}/deliveries/{delivery}/replay/",
     }
 
 
@@ -89,17 +101,26 @@ def id_in(theirs, route):
         "accounts": clinic.account,
         "locations": clinic.location,
         "setups": clinic.setup,
+        "webhook-endpoints": theirs.endpoint,
     }[route.split("/")[3]].pk
 
 
+def without_parts(theirs, route):
+    """The address with everything but its id filled in."""
+    return route.replace("<str:order>", "0").replace("<str:delivery>", str(theirs.delivery.pk))
+
+
+SEEN = (Message, Contact, Account, Location, WebhookEndpoint, WebhookDelivery)
+
+
 def snapshot():
-    return [list(model.objects.order_by("pk").values()) for model in (Message, Contact, Account, Location)]
+    return [list(model.objects.order_by("pk").values()) for model in SEEN]
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("route", WITH_ID)
 def test_anothers_object_is_as_one_that_is_not_there(clinic, theirs, api, route, method):
-    path = route.replace("<str:order>", "0")
+    path = without_parts(theirs, route)
     body = {"is_typing": True} if "typing" in route else {}
     api.get("/api/v1/locations/")
     before = snapshot()
@@ -117,14 +138,14 @@ def test_anothers_object_is_as_one_that_is_not_there(clinic, theirs, api, route,
 def test_the_walk_would_notice(theirs, api_as, monkeypatch, route):
     """With their own key the same addresses are there, so the test above can fail."""
     monkeypatch.setattr(messaging_services, "get_adapter", lambda name: FakeProvider())
-    path = route.replace("<str:order>", "0").replace("<str:pk>", str(id_in(theirs, route)))
+    path = without_parts(theirs, route).replace("<str:pk>", str(id_in(theirs, route)))
     api = api_as(theirs.clinic.key)
     seen = set()
     for method in METHODS:
         answer = getattr(api, method)(path, {})
         b"".join(answer)  # to the end, so that a file is closed
         seen.add(answer.status_code)
-    assert seen & {200, 204, 400, 409}
+    assert seen & {200, 202, 204, 400, 409}
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "<" not in route and "docs" not in route])
@@ -248,6 +269,7 @@ def test_a_hub_wide_key_sees_all_and_narrows_by_location(clinic, theirs, hub_wid
         ("messages/preview/", {"to": "+15559990001", "text": "hi"}),
         ("contacts/", {"phone_number": "+15559990001"}),
         ("setups/", {"business_name": "B", "label": "L"}),
+        ("webhook-endpoints/", {"url": "https://crm.example.com/hook"}),
     ],
 )
 def test_a_hub_wide_key_says_where_something_is_made(clinic, hub_wide, path, body):

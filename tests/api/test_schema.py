@@ -23,11 +23,20 @@ from schemathesis.specs.openapi.checks import (
 
 from messaging import services as messaging_services
 from messaging.bulk import Recipient, send_bulk
-from messaging.models import Attachment, EventKind, Message, MessageBatch, MessageEvent
+from messaging.models import (
+    Attachment,
+    EventKind,
+    Message,
+    MessageBatch,
+    MessageEvent,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from messaging.webhooks_out import endpoints
 from provisioning import providers
 from provisioning.providers.base import Capability, Credentials
 from routing.models import Account, Contact
-from tests.factories import Clinic, make_account, make_clinic, make_contact, make_line, make_message
+from tests.factories import Clinic, make_account, make_clinic, make_contact, make_endpoint, make_line, make_message
 from tests.provisioning.fake_provider import FakeProvider
 
 CHECKS = [
@@ -79,6 +88,7 @@ def furnished(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Clinic
         by=None,
         now=timezone.now(),
     )
+    endpoints.send_test(endpoint=make_endpoint(clinic.location)[0])
     return clinic
 
 
@@ -140,16 +150,21 @@ def aim(case: schemathesis.Case[Any], clinic: Clinic) -> None:
         "locations": clinic.location.pk,
         "setups": clinic.setup.pk,
         "batches": MessageBatch.objects.earliest("created_at").pk,
+        "webhook-endpoints": WebhookEndpoint.objects.there().values_list("pk", flat=True).last(),
     }
     if "typing" in case.path:
         known["contacts"] = clinic.contact.pk
     if case.path_parameters and "id" in case.path_parameters:
         case.path_parameters["id"] = str(known[resource])
+    if case.path_parameters and "delivery" in case.path_parameters:
+        case.path_parameters["delivery"] = WebhookDelivery.objects.values_list("pk", flat=True).first()
     if case.query and "location" in case.query:
         case.query["location"] = str(clinic.location.pk)
     if isinstance(case.body, dict):
         if "location" in case.body:
             case.body["location"] = str(clinic.location.pk)
+        if "url" in case.body:
+            case.body["url"] = "https://crm.example.com/hook"
         if "is_typing" in case.body:
             case.body["account"] = None
         if "to" in case.body:
