@@ -1,4 +1,4 @@
-"""`compose.yaml`, `Dockerfile` and `deploy/`: what they start is there, and no secret is written in them.
+"""`compose.yaml`, `Dockerfile` and the units of `deploy/`: what they start is there, and no secret is written in them.
 
 No container is started here: what is checked is what would otherwise be noticed only on a server.
 """
@@ -145,3 +145,17 @@ def _check(url: str, allowed: str) -> int:
         timeout=30,
     )
     return done.returncode
+
+
+@pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.name)
+def test_units_start_what_is_there_and_are_no_root(unit):
+    lines = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line and line[0] != "#")
+    assert lines["User"] == "hub"
+    program, *words = lines["ExecStart"].split()
+    if program.endswith("/python"):
+        assert words[0] == "manage.py"
+        assert words[1] in get_commands()
+        assert int(lines["TimeoutStopSec"]) > (settings.HUB_CALL_DEADLINE + settings.HUB_LEASE).total_seconds()
+    else:
+        assert program.endswith("/granian")
+        assert words[-1] == "imessage_hub.wsgi:application"
