@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from messaging import services as messaging_services
-from messaging.models import Attachment, Message, WebhookDelivery, WebhookEndpoint
+from messaging.models import Attachment, Message, MessageBatch, WebhookDelivery, WebhookEndpoint
 from messaging.webhooks_out import endpoints
 from routing.models import Account, Contact, Location
 from tests.factories import make_api_key, make_clinic, make_contact, make_endpoint, make_location, make_message
@@ -27,6 +27,7 @@ class Theirs:
     received: Message
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
+    batch: MessageBatch
 
 
 @pytest.fixture
@@ -44,7 +45,10 @@ def theirs(db, settings, tmp_path):
     attachment.file.save("canary.txt", ContentFile(CANARY.encode()))
     endpoint, _ = make_endpoint(clinic.location, f"https://{CANARY}.example.com/hook")
     event = endpoints.send_test(endpoint=endpoint)
-    return Theirs(clinic, sent, received, endpoint, WebhookDelivery.objects.get(event=event))
+    delivery = WebhookDelivery.objects.get(event=event)
+    counts = {"recipient_count": 1, "accepted_count": 0, "refused_count": 1}
+    batch = MessageBatch.objects.create(location=clinic.location, label=CANARY, actor=CANARY, **counts)
+    return Theirs(clinic, sent, received, endpoint, delivery, batch)
 
 
 def routes(patterns=None, prefix=""):
@@ -68,11 +72,15 @@ def test_the_walk_finds_the_whole_contract():
         "/api/v1/schema/",
         "/api/v1/docs/",
         "/api/v1/messages/",
+        "/api/v1/messages/bulk/",
         "/api/v1/messages/preview/",
         "/api/v1/messages/{pk}/",
         "/api/v1/messages/{pk}/cancel/",
         "/api/v1/messages/{pk}/mark-read/",
         "/api/v1/messages/{pk}/attachments/{order}/",
+        "/api/v1/batches/",
+        "/api/v1/batches/{pk}/",
+        "/api/v1/batches/{pk}/cancel/",
         "/api/v1/contacts/",
         "/api/v1/contacts/{pk}/",
         "/api/v1/contacts/{pk}/typing/",
@@ -102,6 +110,7 @@ def id_in(theirs, route):
         "locations": clinic.location,
         "setups": clinic.setup,
         "webhook-endpoints": theirs.endpoint,
+        "batches": theirs.batch,
     }[route.split("/")[3]].pk
 
 
@@ -110,7 +119,7 @@ def without_parts(theirs, route):
     return route.replace("<str:order>", "0").replace("<str:delivery>", str(theirs.delivery.pk))
 
 
-SEEN = (Message, Contact, Account, Location, WebhookEndpoint, WebhookDelivery)
+SEEN = (Message, Contact, Account, Location, WebhookEndpoint, WebhookDelivery, MessageBatch)
 
 
 def snapshot():
