@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Q, QuerySet, Subquery
 
 from routing.models import Account, Contact, ContactTag, Location, Membership
 from routing.number_tags import tag_numbers
@@ -40,15 +40,17 @@ def load_many(*, location: Location, contacts: Sequence[Contact], overrides: Seq
     users = active_members(location, {contact.assigned_user_id for contact in contacts if contact.assigned_user_id})
     known = KnownAccounts(
         account_facts(account)
-        for account in Account.objects.open().filter(
+        for account in Account.objects.open()
+        .filter(
             Q(pk__in={contact.last_account_id for contact in contacts} - {None})
             | Q(pk=location.default_account_id)
             | Q(phone_number__in=set().union(*numbers.values()))
             | Q(index__in={n for override in overrides for n in (override.manual, override.temporary) if n})
             | Q(user__in=users)
-            | Q(pk=Subquery(_lowest_sendable())),
+            | Q(pk=Subquery(_lowest_sendable(location))),
             location=location,
         )
+        .order_by()
     )
     everybody = known.first_sendable() | known.with_ids([location.default_account_id])
     return [
@@ -107,9 +109,9 @@ class KnownAccounts:
         return {(first := self._by_index[min(able)]).id: first} if able else {}
 
 
-def _lowest_sendable() -> "QuerySet[Account, Any]":
-    lowest = Account.objects.sendable().filter(location=OuterRef("location")).order_by("index")
-    return lowest.values("pk")[:1]
+def _lowest_sendable(location: Location) -> "QuerySet[Account, Any]":
+    # Of no row of the query around it, so that it is looked for once and not for each account.
+    return Account.objects.sendable().filter(location=location).order_by("index").values("pk")[:1]
 
 
 def account_facts(account: Account) -> AccountFacts:
