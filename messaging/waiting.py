@@ -7,6 +7,7 @@ from django.utils import timezone
 from messaging.delivery.pacing import BUDGET_CODE
 from messaging.models import Direction, DispatchState, Message
 from messaging.scheduling import QUIET, UNCLEAR
+from routing.models import Account
 
 WAITING = (DispatchState.QUEUED, DispatchState.SCHEDULED)
 
@@ -14,11 +15,13 @@ WAITING = (DispatchState.QUEUED, DispatchState.SCHEDULED)
 def scheduled_for(message: Message, *, now: datetime | None = None) -> datetime | None:
     """The earliest moment at which the message can leave; None when it may leave now, has left, or never will.
 
-    What stands before it on its line may make it later. Reads the account's lane of a message that waits.
+    What stands before it on its line may make it later. How far the line is with its pace counts where the account was
+    read with its lane (`account__lane`).
     """
     if message.direction != Direction.OUTBOUND or message.dispatch_state not in WAITING or message.due_at is None:
         return None
-    lane = getattr(message.account, "lane", None)
+    account = message.account
+    lane = getattr(account, "lane", None) if account and Account.lane.is_cached(account) else None
     moment: datetime = max(message.due_at, lane.open_at) if lane else message.due_at
     return moment if moment > (now or timezone.now()) else None
 
@@ -33,5 +36,5 @@ def why_waiting(message: Message) -> str:
     if scheduled:
         return "Scheduled for"
     if message.code == BUDGET_CODE:
-        return "The line may write to no more new contacts: waits until"
+        return "New contacts of its line are used up: waits until"
     return "Tried again" if message.attempt_count or message.code else "Waits until"

@@ -13,7 +13,8 @@ SEEN = ALL - {"user", "apikey", "invitation", "auditentry"}
 # Per role: what it may list and open, add, change, delete.
 MAY = {
     "operator": (ALL, {"location", "membership", "user", "apikey", "invitation", "contact", "setup"},
-                 ALL - {"apikey", "invitation", "auditentry", "providerevent", "message", "thread"}, {"membership"}),
+                 ALL - {"apikey", "invitation", "auditentry", "providerevent", "message", "thread", "messagebatch"},
+                 {"membership"}),
     "admin": (ALL - {"user"}, {"apikey", "invitation", "contact", "setup"},
               {"location", "membership", "account", "contact", "setup"}, {"membership"}),
     "agent": (SEEN, NONE, {"contact"}, NONE),
