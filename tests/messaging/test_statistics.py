@@ -262,7 +262,7 @@ def test_no_query_walks_the_table(contact: Contact) -> None:
         named = ", ".join(columns)
         cursor.execute(
             f"INSERT INTO messaging_message (id, position, created_at, {named})"  # noqa: S608  (names of columns)
-            f" SELECT gen_random_uuid(), n + 1000, created_at - n * interval '3 minutes', {named}"
+            f" SELECT gen_random_uuid(), position + n, created_at - n * interval '3 minutes', {named}"
             " FROM messaging_message, generate_series(1, 30000) n"
         )
         cursor.execute("ANALYZE messaging_message")
