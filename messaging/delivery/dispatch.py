@@ -7,10 +7,12 @@ no database, in a thread for each: `prepare`, `call`, `settle`.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from messaging.delivery import circuit, outbox, pacing
 from messaging.delivery.outbox import Begun
@@ -36,6 +38,7 @@ from routing.overrides import holds_override
 from routing.selection import Code
 
 log = structlog.get_logger("hub.delivery")
+Result = TypeVar("Result")
 
 SETTLING_S = 5.0
 """What is left of the lease, at the least, when a provider call is over."""
@@ -89,7 +92,7 @@ def prepare(messages: Sequence[Message]) -> list[Departure | str]:
     ready: dict[UUID, tuple[Setup, Credentials]] = {}
     for message in messages:
         # Everything that is read is read before the intent: what fails here has not left.
-        got = _ready(message)
+        got = _caught(message, _ready)
         if isinstance(got, str):
             words[message.pk] = got
         else:
@@ -106,8 +109,20 @@ def prepare(messages: Sequence[Message]) -> list[Departure | str]:
                 Departure(message, begun[message.pk], setup, credentials, media, lambda: _still_ours(latest_start))
             )
         else:
-            departures.append(words.get(message.pk) or _not_begun(message))
+            departures.append(words.get(message.pk) or _caught(message, _not_begun))
     return departures
+
+
+def _caught(message: Message, step: Callable[[Message], Result]) -> Result | str:
+    """What the step gives; a word for the log where it fails: the row's lease brings the message back, and the others
+    of the batch leave."""
+    try:
+        return step(message)
+    except (OperationalError, InterfaceError):
+        raise  # of all of them, not of this one
+    except Exception:
+        log.exception("not prepared", message=str(message.pk))
+        return "failed"
 
 
 def _ready(message: Message) -> tuple[Setup, Credentials] | str:

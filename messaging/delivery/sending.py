@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import Error, close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 from messaging.delivery import claiming, dispatch
 from messaging.delivery.claiming import Turn
@@ -123,7 +123,7 @@ class Sending:
             try:
                 words = dispatch.settle(outcomes)
                 break
-            except Error as error:
+            except (OperationalError, InterfaceError) as error:
                 log.warning("outcomes wait for the database", outcomes=len(outcomes), error=type(error).__name__)
                 connections.close_all()
                 if self._given_up.wait(SETTLE_AGAIN_S):

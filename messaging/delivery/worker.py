@@ -82,7 +82,7 @@ class Worker:
         self._stopping = True
 
     def run(self) -> None:
-        """Work until stopped. Errors of the database are waited out; nothing else ends the loop."""
+        """Work until stopped. Errors of the database are waited out, others are logged: nothing ends the loop."""
         log.info("worker started", concurrency=self.concurrency)
         sending = Sending(concurrency=self.concurrency, done=self._wake.set, count=self._sent)
         sending.start()
@@ -95,6 +95,10 @@ class Worker:
                 except Error:
                     log.exception("database trouble")
                     connections.close_all()
+                    took = 0
+                except Exception:
+                    # What was claimed until then comes back with its lease.
+                    log.exception("turn failed")
                     took = 0
                 if not took:
                     self._rest()
