@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 
 from messaging.delivery import circuit, outbox, pacing
 from messaging.delivery.outbox import Begun
@@ -109,7 +108,7 @@ def prepare(messages: Sequence[Message]) -> list[Departure | str]:
                 Departure(message, begun[message.pk], setup, credentials, media, lambda: _still_ours(latest_start))
             )
         else:
-            departures.append(words.get(message.pk) or _caught(message, _not_begun))
+            departures.append(words[message.pk] if message.pk in words else _caught(message, _not_begun))
     return departures
 
 
@@ -118,8 +117,6 @@ def _caught(message: Message, step: Callable[[Message], Result]) -> Result | str
     of the batch leave."""
     try:
         return step(message)
-    except (OperationalError, InterfaceError):
-        raise  # of all of them, not of this one
     except Exception:
         log.exception("not prepared", message=str(message.pk))
         return "failed"
