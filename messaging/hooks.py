@@ -25,6 +25,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
+from messaging import raw_sql
 from messaging.delivery.doorbell import doorbell
 from messaging.delivery.outbox import token_digest
 from messaging.events import storable
@@ -139,24 +140,16 @@ def _find_caller(provider: str, webhook_key: str, token: str | None, *, now: dat
     name = provider if provider in ADAPTERS else NOBODY
     digest = token_digest(token or NOBODY)
     with connection.cursor() as cursor:
-        cursor.execute(_CALLER_SQL, [_db_time(now), key, name, SetupStatus.CLOSED, digest])
+        cursor.execute(_CALLER_SQL, [raw_sql.moment_parameter(now), key, name, SetupStatus.CLOSED, digest])
         setup_id, location_id, secret, previous, attempt_id = cursor.fetchone()
     candidates = tuple(Sealed(sealed or _DUMMY).reveal() for sealed in (secret, previous))
     return _Caller(
         known=setup_id is not None,
-        setup_id=_uuid(setup_id) or NOBODYS_ID,
-        location_id=_uuid(location_id) or NOBODYS_ID,
+        setup_id=NOBODYS_ID if setup_id is None else raw_sql.read_id(setup_id),
+        location_id=NOBODYS_ID if location_id is None else raw_sql.read_id(location_id),
         secrets=candidates,
-        attempt_id=_uuid(attempt_id),
+        attempt_id=None if attempt_id is None else raw_sql.read_id(attempt_id),
     )
-
-
-def _db_time(moment: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(moment)
-
-
-def _uuid(value: Any) -> UUID | None:
-    return None if value is None else UUID(str(value))
 
 
 def _let_in(caller: _Caller, provider: str, meta: dict[str, Any], body: bytes, *, by_token: bool) -> bool:

@@ -4,7 +4,6 @@ Three steps, so that a worker may do the first and the last for many messages at
 no database, in a thread for each: `prepare`, `call`, `settle`.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -32,6 +31,7 @@ from provisioning.providers.base import (
     Unavailable,
     Uncertain,
 )
+from provisioning.providers.connections import now
 from routing.models import Account, Contact
 from routing.overrides import holds_override
 from routing.selection import Code
@@ -97,7 +97,7 @@ def prepare(messages: Sequence[Message]) -> list[Departure | str]:
         else:
             ready[message.pk] = got
     # Before the intent is written, so that a slow database only ever makes the deadline come earlier.
-    latest_start = now_s() + (settings.HUB_LEASE - settings.HUB_CALL_DEADLINE).total_seconds() - SETTLING_S
+    latest_start = now() + (settings.HUB_LEASE - settings.HUB_CALL_DEADLINE).total_seconds() - SETTLING_S
     begun = outbox.begin([message for message in messages if message.pk in ready], lease=settings.HUB_LEASE)
     departures: list[Departure | str] = []
     for message in messages:
@@ -140,15 +140,9 @@ def _ready(message: Message) -> tuple[Setup, Credentials] | str:
         return "not sent"
 
 
-def now_s() -> float:
-    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
 def _still_ours(latest_start: float) -> None:
     """The last look before the first byte: a worker that was held up past its lease sends nothing."""
-    if now_s() > latest_start:
+    if now() > latest_start:
         raise NotLeft("lease_over", "The worker was held up; the message goes back to the queue.")
 
 

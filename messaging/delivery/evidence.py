@@ -5,7 +5,6 @@ Which moves these are stands in the table of `messaging.delivery.outbox`.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -13,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from messaging import raw_sql
 from messaging.models import LIVE_STATES, Attempt, DispatchState, EventKind, Message, MessageEvent
 from messaging.webhooks_out.outbox import note_statuses
 from provisioning.models import PhoneLine, ProviderEvent
@@ -69,20 +69,21 @@ def note_all_accepted(taken: Sequence[tuple[Message, Accepted]], *, at: datetime
 def _close(closing: Sequence[tuple[Message, Accepted]]) -> None:
     """One statement for all, sent once and run for each: what differs are the provider's words."""
     rows = [
-        (accepted.provider_id, accepted.service[:16], *_other_number(message, accepted), _id_of(message))
+        (
+            accepted.provider_id,
+            accepted.service[:16],
+            *_other_number(message, accepted),
+            raw_sql.id_parameter(message.pk),
+        )
         for message, accepted in closing
     ]
-    now = "STATEMENT_TIMESTAMP()" if connection.vendor == "postgresql" else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     with connection.cursor() as cursor:
         cursor.executemany(
             "UPDATE messaging_message SET dispatch_state = 'accepted', provider_id = %s, service = %s, code = %s,"  # noqa: S608
-            f" detail = %s, accepted_at = {now}, due_at = NULL, lease_until = NULL, lookup_at = NULL WHERE id = %s",
+            f" detail = %s, accepted_at = {raw_sql.now()}, due_at = NULL, lease_until = NULL, lookup_at = NULL"
+            " WHERE id = %s",
             rows,
         )
-
-
-def _id_of(message: Message) -> Any:
-    return message.pk if connection.features.has_native_uuid_field else message.pk.hex
 
 
 def note_settled_as_sent(message: Message) -> bool:

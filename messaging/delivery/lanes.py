@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from messaging import raw_sql
 from provisioning.models import PhoneLine, Setup
 from provisioning.providers.base import Pace
 
@@ -109,13 +110,13 @@ def find(*, after: UUID, limit: int) -> Found:
         met = {row[0] for row in rows}
         rows += [row for row in _find(FIRST, limit - len(rows)) if row[0] not in met]
     now = _moment(rows[-1][10]) if rows else timezone.now()
-    return Found([_lane(row) for row in rows], now, _uuid(rows[-1][0]) if rows else FIRST)
+    return Found([_lane(row) for row in rows], now, raw_sql.read_id(rows[-1][0]) if rows else FIRST)
 
 
 def _find(after: UUID, limit: int) -> list[Any]:
-    sql = _FIND.format(after="%(after)s", limit="%(limit)s", now=_now_sql())
+    sql = _FIND.format(after="%(after)s", limit="%(limit)s", now=raw_sql.now())
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"after": _id(after), "limit": limit})
+        cursor.execute(sql, {"after": raw_sql.id_parameter(after), "limit": limit})
         return list(cursor.fetchall())
 
 
@@ -128,7 +129,14 @@ def _lane(row: Sequence[Any]) -> OpenLane:
         new_contacts_per_hour=per_hour,
         new_contacts_per_day=per_day,
     )
-    return OpenLane(_uuid(account), _uuid(location), setup and _uuid(setup), line.pace, bool(kept), bool(failing))
+    return OpenLane(
+        raw_sql.read_id(account),
+        raw_sql.read_id(location),
+        setup and raw_sql.read_id(setup),
+        line.pace,
+        bool(kept),
+        bool(failing),
+    )
 
 
 def heads(quotas: Mapping[UUID, int], *, now: datetime) -> dict[UUID, list[UUID]]:
@@ -137,13 +145,19 @@ def heads(quotas: Mapping[UUID, int], *, now: datetime) -> dict[UUID, list[UUID]
     The caller holds the accounts' lanes, so that nobody takes one of them meanwhile.
     """
     found: dict[UUID, list[UUID]] = {account: [] for account in quotas}
-    moments = {"now": _db_moment(now), "grace_ends": _db_moment(now - settings.HUB_UNCERTAIN_GRACE)}
+    moments = {
+        "now": raw_sql.moment_parameter(now),
+        "grace_ends": raw_sql.moment_parameter(now - settings.HUB_UNCERTAIN_GRACE),
+    }
     with connection.cursor() as cursor:
         for sql, parameters in _head_queries(quotas):
             cursor.execute(sql, {**moments, **parameters})
             for account, message in cursor.fetchall():
-                of_account = found[_uuid(account)]
-                if len(of_account) < quotas[_uuid(account)] and (id_ := _uuid(message)) not in of_account:
+                of_account = found[raw_sql.read_id(account)]
+                if (
+                    len(of_account) < quotas[raw_sql.read_id(account)]
+                    and (id_ := raw_sql.read_id(message)) not in of_account
+                ):
                     of_account.append(id_)
     return found
 
@@ -156,7 +170,7 @@ def _head_queries(quotas: Mapping[UUID, int]) -> Iterable[tuple[str, dict[str, A
             both = _both(account="%(account)s", quota="%(quota)s", **names)
             yield (
                 f"SELECT %(account)s, id FROM ({both}) ORDER BY priority, due_at, position",  # noqa: S608  (ours)
-                {"account": _id(account), "quota": quota},
+                {"account": raw_sql.id_parameter(account), "quota": quota},
             )
         return
     accounts, limits = list(quotas), list(quotas.values())
@@ -172,25 +186,6 @@ def _head_queries(quotas: Mapping[UUID, int]) -> Iterable[tuple[str, dict[str, A
 def _both(**names: str) -> str:
     single, bulk = (_HEADS.format(priority=priority, **names) for priority in (0, 1))
     return f"SELECT * FROM ({single}) AS single UNION ALL SELECT * FROM ({bulk}) AS bulk"  # noqa: S608  (ours)
-
-
-def _now_sql() -> str:
-    # In the form in which SQLite's moments are stored, as Django's own Now() writes it.
-    return (
-        "STATEMENT_TIMESTAMP()" if connection.vendor == "postgresql" else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
-    )
-
-
-def _id(value: UUID) -> Any:
-    return value if connection.features.has_native_uuid_field else value.hex
-
-
-def _uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(str(value))
-
-
-def _db_moment(moment: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(moment)
 
 
 def _moment(value: Any) -> datetime:

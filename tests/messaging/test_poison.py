@@ -11,7 +11,8 @@ from django.db import DataError
 
 from messaging import events
 from messaging.delivery import outbox
-from messaging.delivery.worker import Worker, work_once
+from messaging.delivery.sending import Sending
+from messaging.delivery.worker import work_once
 from messaging.models import Message
 from provisioning.models import EventOutcome, PhoneLine, ProviderEvent
 from tests.messaging.conftest import Hub
@@ -38,36 +39,38 @@ def test_an_event_that_cannot_be_applied_is_put_off_and_after_a_day_shown(
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    """A worker that runs in a thread of the test's."""
-    running = Worker(concurrency=4)
-    thread = threading.Thread(target=running.run)
-    thread.start()
+def sending(hub: Hub) -> Iterator[Sending]:
+    """The calls of a worker, which the test has taken on by itself."""
+    running = Sending(concurrency=4, done=lambda: None, count=lambda word, departure: None)
+    running.start()
     yield running
-    running.stop()
-    thread.join(30)
-    assert not thread.is_alive()
+    running.stop(within_s=30)
 
 
-def wait_for(done: Callable[[], bool]) -> None:
-    """Until it is so."""
+def take_until(sending: Sending, done: Callable[[], bool]) -> None:
+    """Send off what is due until it is so."""
     deadline, pause = time.monotonic() + 30, threading.Event()
     while not done():
         assert time.monotonic() < deadline, "what was waited for did not come"
+        sending.take(lambda message: None)
         pause.wait(0.05)
 
 
-def test_a_message_that_cannot_be_prepared_stops_no_other(hub: Hub, request: pytest.FixtureRequest) -> None:
+def is_accepted(message: Message) -> bool:
+    """Whether the provider's answer is written down."""
+    return Message.objects.filter(pk=message.pk, dispatch_state="accepted").exists()
+
+
+def test_a_message_that_cannot_be_prepared_stops_no_other(hub: Hub, sending: Sending) -> None:
     PhoneLine.objects.filter(account=hub.accounts[0]).delete()
     lost = hub.send("+12125550101", account=hub.accounts[0].index)
     others = [hub.send(f"+1212555{1000 + n}", account=hub.accounts[1].index) for n in range(6)]
-    request.getfixturevalue("worker")
-    wait_for(lambda: all(hub.status(other) == "delivered" for other in others))
+    take_until(sending, lambda: all(map(is_accepted, others)))
     assert Message.objects.get(pk=lost.pk).dispatch_state == "claimed", "it comes back with its lease"
 
 
 def test_an_outcome_that_cannot_be_stored_stops_no_other(
-    hub: Hub, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned = hub.send("+12125550101")
     settle = outbox.settle_all_accepted
@@ -79,5 +82,5 @@ def test_an_outcome_that_cannot_be_stored_stops_no_other(
 
     monkeypatch.setattr(outbox, "settle_all_accepted", refusing)
     others = [hub.send(f"+1212555{1000 + n}") for n in range(6)]
-    request.getfixturevalue("worker")
-    wait_for(lambda: all(Message.objects.get(pk=other.pk).dispatch_state == "accepted" for other in others))
+    take_until(sending, lambda: all(map(is_accepted, others)))
+    assert not is_accepted(poisoned)
