@@ -225,10 +225,18 @@ class Message(models.Model):
                 condition=Q(dispatch_state="queued"),
                 name="message_lane",
             ),
+            # What has waited longest.
             models.Index(
                 fields=["due_at", "position"],
                 condition=Q(dispatch_state__in=["queued", "scheduled"]),
                 name="message_due",
+            ),
+            # What joins the queue next, and what is too late: neither is to be looked for among all that is queued.
+            models.Index(
+                fields=["due_at", "position"], condition=Q(dispatch_state="scheduled"), name="message_scheduled"
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(dispatch_state__in=["queued", "scheduled"]), name="message_expiry"
             ),
             models.Index(
                 fields=["account", "contact"],
