@@ -7,6 +7,7 @@ by the number of calls, whatever the backlog.
 
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,10 @@ FAIRNESS = 4
 """A setup has at most so many times as many calls as are free beside it (a dynamic threshold, as switches share their
 memory): alone it gets four fifths of all, and however many providers are slow, the next setup finds a free one."""
 SETTLE_AGAIN_S = 1.0
+GATHER_CLAIMS_S = 0.02
+GATHER_OUTCOMES_S = 0.01
+"""While calls are under way, claims are so far apart, and an outcome waits so long for others: a statement for many costs
+little more than a statement for one. What comes to an idle worker waits for nothing."""
 
 
 class Sending:
@@ -40,6 +45,7 @@ class Sending:
         self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._settling, name="settle")
         self._turn = Turn()
+        self._claimed_at = 0.0
         self._lock = threading.Lock()
         self._of_setup: Counter[UUID | None] = Counter()
         self._futures: dict[Future[None], Departure] = {}
@@ -57,6 +63,11 @@ class Sending:
         """
         with self._lock:
             flying = self._of_setup.copy()
+        if flying:
+            time.sleep(max(0.0, self._claimed_at + GATHER_CLAIMS_S - time.monotonic()))
+            with self._lock:
+                flying = self._of_setup.copy()
+        self._claimed_at = time.monotonic()
         free = self._concurrency - flying.total()
         if free <= 0:
             return 0
@@ -101,6 +112,8 @@ class Sending:
     def _settling(self) -> None:
         while (first := self._ended.get()) is not None:
             outcomes, last = [first], False
+            if len(self._futures) > 1:
+                time.sleep(GATHER_OUTCOMES_S)
             while not last:
                 try:
                     more = self._ended.get_nowait()
