@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -303,11 +304,18 @@ def note_last_account(*, contact_id: UUID, account_id: UUID) -> None:
 
 
 def note_last_accounts(accounts: Mapping[UUID, UUID]) -> None:
-    """As `note_last_account`, for each of the contacts its account; takes the row locks of those that change."""
-    contacts = Contact.objects.filter(pk__in=accounts).order_by("pk").values_list("pk", "last_account")
-    for contact, last in contacts:
+    """As `note_last_account`, for each of the contacts its account, in the caller's transaction; takes the row locks of
+    those that change, in one order."""
+    known = Contact.objects.filter(pk__in=accounts).values_list("pk", "last_account")
+    changed: dict[UUID, list[UUID]] = defaultdict(list)
+    for contact, last in known:
         if last != accounts[contact]:
-            Contact.objects.filter(pk=contact).update(last_account=accounts[contact])
+            changed[accounts[contact]].append(contact)
+    moving = [contact for contacts in changed.values() for contact in contacts]
+    if len(moving) > 1:
+        list(Contact.objects.filter(pk__in=moving).select_for_update(no_key=True).order_by("pk").values("pk"))
+    for account, contacts in changed.items():
+        Contact.objects.filter(pk__in=contacts).update(last_account=account)
 
 
 def resolve_user(*, location: Location, given: str, field: str = "assigned_user") -> User:

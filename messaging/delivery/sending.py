@@ -30,8 +30,8 @@ memory): alone it gets four fifths of all, and however many providers are slow, 
 SETTLE_AGAIN_S = 1.0
 GATHER_CLAIMS_S = 0.02
 GATHER_OUTCOMES_S = 0.01
-"""While calls are under way, claims are so far apart, and an outcome waits so long for others: a statement for many costs
-little more than a statement for one. What comes to an idle worker waits for nothing."""
+"""While calls are under way, claims are so far apart, and an outcome waits so long for others: a statement for many
+costs little more than a statement for one. What comes to an idle worker waits for nothing."""
 
 
 class Sending:
