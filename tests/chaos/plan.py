@@ -31,6 +31,9 @@ MIX: Mapping[str, float] = {
 }
 """How often a send meets which of the sandbox's faults; see `provisioning/sandbox/faults.py`."""
 
+KEPT, KEPT_SHARE = 2.0, 0.3
+"""So many clients keep their last message until PostgreSQL is away, so that somebody always asks then."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -88,7 +91,7 @@ class Plan:
     talks: Sequence[Talk]
     blows: Sequence[Blow]
     gates: Mapping[str, float]
-    """From which share of all messages on a text is posted."""
+    """From which share of all messages on a text is posted; KEPT: while PostgreSQL is away."""
     impatient: frozenset[str]
     """Texts whose first request is given up before the answer comes, and repeated with its key."""
 
@@ -108,6 +111,8 @@ def draw(seed: int, sizes: Sizes) -> Plan:
     for talk in talks:
         if talk.over_http:
             moments = sorted(rng.uniform(0, 0.7) for _ in talk.texts)
+            if rng.random() < KEPT_SHARE:
+                moments[-1] = KEPT
             gates.update(zip(talk.texts, moments, strict=True))
     impatient = frozenset(text for text in posted if rng.random() < 0.08)
     return Plan(seed, sizes, talks, _blows(rng, sizes), gates, impatient)

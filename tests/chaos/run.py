@@ -14,7 +14,7 @@ from tests.chaos import verdict
 from tests.chaos.estate import Crew, Estate, Postgres, say, start_provider, start_web
 from tests.chaos.load import Load, Place, make_places
 from tests.chaos.monkey import Monkey
-from tests.chaos.plan import WORKERS, Plan
+from tests.chaos.plan import KEPT, WORKERS, Plan
 from tests.chaos.witness import TRIGGER, Database, Witness
 
 TICK_S = 0.02
@@ -69,8 +69,8 @@ class _Stage:
     left: str = ""
 
     def gate(self) -> float:
-        """Up to which share clients post; while PostgreSQL is away they post on, to be told so."""
-        return 1.0 if self.monkey.is_down else self.share
+        """Up to which share clients post; while PostgreSQL is away they post all they have kept, to be told so."""
+        return KEPT if self.monkey.is_down or self.monkey.is_done else self.share
 
     def measure(self) -> None:
         """How far it is: the share of all messages that has been done with."""
