@@ -59,7 +59,7 @@ class MessageBatch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.label or f"Batch of {self.created_at:%Y-%m-%d %H:%M}"
+        return self.label or f"Batch of {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class BatchRefusal(models.Model):
